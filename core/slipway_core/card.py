@@ -1,0 +1,210 @@
+"""The model card: the only thing a person writes about a model.
+
+A card says what a model is for, what goes in and comes out, how images are prepared, how it is batched and how
+exactly the converted model must agree with its source. It is read from ``<name>.toml``; a card that cannot be
+true cannot be built, and the error names the key, the value and what is allowed.
+"""
+
+from __future__ import annotations
+
+import re
+import tomllib
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+
+from slipway_core.batching import Batching
+from slipway_core.errors import InvalidCard
+from slipway_core.images import ImageSpec
+from slipway_core.tensors import Datatype
+
+Task = Literal["classification", "regression"]
+SourceKind = Literal["sklearn", "torch", "onnx"]
+NET_SUFFIX = "_net"
+
+
+class _Frozen(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+
+def _plain_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z][A-Za-z0-9_-]{0,63}", name):
+        raise ValueError("a name starts with a letter and has at most 64 letters, digits, '_' and '-'")
+    return name
+
+
+PlainName = Annotated[str, AfterValidator(_plain_name)]
+
+
+class Feature(_Frozen):
+    """One column of a tabular model's input, in the order in which the model was trained."""
+
+    name: str = Field(min_length=1, max_length=200)
+    unit: str = ""
+    datatype: Datatype = "FP32"
+    optional: bool = Field(default=False, description="a missing value reaches the model as NaN")
+    example: float | int | str | bool | None = None
+    description: str = ""
+
+
+class Output(_Frozen):
+    """What comes out. ``labels`` has one name per class, in the order of the probabilities."""
+
+    labels: tuple[str, ...] = ()
+    labels_file: Path | None = Field(default=None, description="one label a line; instead of labels")
+    unit: str = Field(default="", description="of a regressor's value")
+
+    @model_validator(mode="after")
+    def _labels_are_unique(self) -> Output:
+        if len(set(self.labels)) != len(self.labels):
+            raise ValueError("labels must be unique")
+        return self
+
+
+class Instances(_Frozen):
+    """Triton's instance group: how many copies of the model run, and where.
+
+    ``intra_op_threads`` is what one copy may use of the CPU; 0 leaves it to the runtime.
+    """
+
+    count: int = Field(default=1, ge=1, le=128)
+    kind: Literal["auto", "cpu", "gpu"] = "auto"
+    intra_op_threads: int = Field(default=1, ge=0, le=1024)
+
+
+class Tolerance(_Frozen):
+    """Converted and source outputs agree when ``|a-b| <= absolute + relative * |b|``."""
+
+    absolute: float = Field(default=1e-5, ge=0)
+    relative: float = Field(default=1e-4, ge=0)
+
+
+class Source(_Frozen):
+    """The trained model's files; relative paths start at the working directory.
+
+    ``samples`` is an ``.npz`` with the array ``inputs`` (rows, or uint8 images), used by the parity gate.
+    ``summary`` is the training run's summary, which goes into the manifest.
+    """
+
+    kind: SourceKind
+    path: Path
+    samples: Path | None = None
+    summary: Path | None = None
+    output: Literal["logits", "probabilities", "value"] | None = Field(
+        default=None, description="what a torch or onnx model's first output is"
+    )
+
+
+class ModelCard(_Frozen):
+    """Everything slipway knows about a model before it is exported."""
+
+    name: PlainName
+    task: Task
+    description: str = ""
+    source: Source
+    inputs: tuple[Feature, ...] = ()
+    image: ImageSpec | None = None
+    output: Output = Output()
+    batching: Batching = Batching()
+    instances: Instances = Instances()
+    precision: Literal["fp32"] = "fp32"
+    tolerance: Tolerance = Tolerance()
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> ModelCard:
+        if (self.image is None) == (not self.inputs):
+            raise ValueError("a card has either [[inputs]] (tabular) or [image], not both and not neither")
+        names = [feature.name for feature in self.inputs]
+        if len(set(names)) != len(names):
+            raise ValueError("inputs must have unique names")
+        if self.task == "classification" and len(self.output.labels) < 2:
+            raise ValueError("a classifier needs at least two output.labels (or output.labels_file)")
+        if self.task == "regression" and self.output.labels:
+            raise ValueError("a regressor has no output.labels")
+        if self.image is not None and self.name.endswith(NET_SUFFIX):
+            raise ValueError(f"an image model's name must not end in {NET_SUFFIX!r}: its net takes that name")
+        return self
+
+    @property
+    def net_name(self) -> str:
+        """The Triton model that holds the graph: the card's own name, or ``<name>_net`` for images."""
+        return f"{self.name}{NET_SUFFIX}" if self.image else self.name
+
+    @classmethod
+    def from_toml(cls, path: Path) -> ModelCard:
+        """Read and check a card; ``labels_file`` is taken relative to the card and read into ``labels``.
+
+        Raises :class:`InvalidCard`, which names the file, the key, the value and what is allowed.
+        """
+        try:
+            text = path.read_text(encoding="utf-8")
+        except OSError as e:
+            raise InvalidCard("card", str(path), f"cannot be read ({e.strerror})") from None
+        except UnicodeDecodeError:
+            raise InvalidCard("card", path.name, "a card is UTF-8 text", str(path)) from None
+        try:
+            table = tomllib.loads(text)
+        except tomllib.TOMLDecodeError as e:
+            raise InvalidCard("TOML", _faulty_line(text, str(e)), f"cannot be parsed: {e}", str(path)) from None
+        _read_labels_file(table, path)
+        return cls.from_mapping(table, path=str(path))
+
+    @classmethod
+    def from_mapping(cls, table: dict[str, Any], path: str = "") -> ModelCard:
+        """Build a card from a parsed TOML table, or raise :class:`InvalidCard`."""
+        try:
+            return cls.model_validate(table)
+        except ValidationError as e:
+            raise _invalid(e, path) from None
+
+
+def _faulty_line(text: str, message: str) -> str:
+    at = re.search(r"line (\d+)", message)
+    lines = text.splitlines()
+    if at and 0 < int(at.group(1)) <= len(lines):
+        return lines[int(at.group(1)) - 1].strip()
+    return ""
+
+
+def _read_labels_file(table: dict[str, Any], card_path: Path) -> None:
+    output = table.get("output")
+    if not isinstance(output, dict) or "labels_file" not in output:
+        return
+    if output.get("labels"):
+        raise InvalidCard("output.labels_file", output["labels_file"], "give labels or labels_file, not both", str(card_path))
+    file = card_path.parent / str(output["labels_file"])
+    try:
+        output["labels"] = file.read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as e:
+        raise InvalidCard("output.labels_file", str(file), f"cannot be read ({e})", str(card_path)) from None
+
+
+def _invalid(error: ValidationError, path: str) -> InvalidCard:
+    """The first of pydantic's complaints in a person's words."""
+    first = error.errors()[0]
+    key = ".".join(str(part) for part in first["loc"]) or "card"
+    allowed = first["msg"].removeprefix("Value error, ")
+    value: object = first["input"]
+    if first["type"] == "missing":
+        allowed, value = "this key is required", None
+    elif first["type"] == "extra_forbidden":
+        allowed = "there is no such key in a card"
+    elif isinstance(value, dict | BaseModel):
+        value = "..."
+    return InvalidCard(key, value, allowed, path)
+
+
+def find_card(name: str, folders: tuple[Path, ...]) -> Path:
+    """The card file of a model: a path to a ``.toml``, or a name looked up in ``folders``, first match wins.
+
+    Raises :class:`InvalidCard` that lists the cards there are.
+    """
+    if name.endswith(".toml"):
+        return Path(name)
+    for folder in folders:
+        candidate = folder / f"{name}.toml"
+        if candidate.is_file():
+            return candidate
+    known = sorted({card.stem for folder in folders if folder.is_dir() for card in folder.glob("*.toml")})
+    raise InvalidCard("model", name, f"no such card; there are: {', '.join(known) or 'none'}")
