@@ -1,0 +1,61 @@
+"""The command ``slipway``: one verb a module, errors in one line, exit codes 0 (fine), 1 (failed), 2 (wrong usage)."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.metadata import version as installed_version
+from typing import Annotated
+
+import typer
+
+from slipway import doctor, export, models, predict, serve, show, train, up
+from slipway_core.errors import InvalidCard, InvalidInput, ModelNotFound, SlipwayError, WrongTask
+
+app = typer.Typer(
+    name="slipway",
+    help="From a trained model to a served, verified, measured endpoint on NVIDIA Triton.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+app.command("train")(train.train)
+app.command("export")(export.export)
+app.command("serve")(serve.serve)
+app.command("up")(up.up)
+app.command("predict")(predict.predict)
+app.add_typer(models.app, name="models")
+app.command("doctor")(doctor.doctor)
+
+WRONG_USAGE = (InvalidCard, InvalidInput, ModelNotFound, WrongTask)
+
+
+def _print_version(wanted: bool) -> None:
+    if wanted:
+        show.line(f"slipway {installed_version('slipway')}")
+        raise typer.Exit
+
+
+@app.callback()
+def options(
+    version: Annotated[
+        bool, typer.Option("--version", callback=_print_version, is_eager=True, help="Print the version and leave.")
+    ] = False,
+) -> None:
+    """Options that stand before the verb."""
+
+
+def main() -> None:
+    """Run the command line; a user's error is one line on stderr, never a traceback."""
+    try:
+        app()
+    except SlipwayError as e:
+        show.note(f"slipway: {e}")
+        sys.exit(2 if isinstance(e, WRONG_USAGE) else 1)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        # Whoever read our output has left (`slipway ... | head`); nothing is wrong with us.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
