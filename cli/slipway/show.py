@@ -40,3 +40,8 @@ def prediction(item: Mapping[str, Any]) -> str:
     if "value" in item:
         return f"{item['value']:.6g}"
     return f"{item['label']} ({item['probabilities'][item['label']]:.1%})"
+
+
+def progress(text: str) -> None:
+    """One step of long work, on stderr."""
+    note(f"  {text}")

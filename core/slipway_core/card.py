@@ -58,7 +58,8 @@ class Output(_Frozen):
     @model_validator(mode="after")
     def _labels_are_unique(self) -> Output:
         if len(set(self.labels)) != len(self.labels):
-            raise ValueError("labels must be unique")
+            twice = next(label for label in self.labels if self.labels.count(label) > 1)
+            raise ValueError(f"labels must be unique, {twice!r} is there twice")
         return self
 
 
@@ -117,7 +118,8 @@ class ModelCard(_Frozen):
             raise ValueError("a card has either [[inputs]] (tabular) or [image], not both and not neither")
         names = [feature.name for feature in self.inputs]
         if len(set(names)) != len(names):
-            raise ValueError("inputs must have unique names")
+            twice = next(name for name in names if names.count(name) > 1)
+            raise ValueError(f"inputs must have unique names, {twice!r} is there twice")
         if self.task == "classification" and len(self.output.labels) < 2:
             raise ValueError("a classifier needs at least two output.labels (or output.labels_file)")
         if self.task == "regression" and self.output.labels:
@@ -172,7 +174,12 @@ def _read_labels_file(table: dict[str, Any], card_path: Path) -> None:
     if not isinstance(output, dict) or "labels_file" not in output:
         return
     if output.get("labels"):
-        raise InvalidCard("output.labels_file", output["labels_file"], "give labels or labels_file, not both", str(card_path))
+        raise InvalidCard(
+            "output.labels_file",
+            output["labels_file"],
+            "give labels or labels_file, not both",
+            str(card_path),
+        )
     file = card_path.parent / str(output["labels_file"])
     try:
         output["labels"] = file.read_text(encoding="utf-8").splitlines()
@@ -187,11 +194,11 @@ def _invalid(error: ValidationError, path: str) -> InvalidCard:
     allowed = first["msg"].removeprefix("Value error, ")
     value: object = first["input"]
     if first["type"] == "missing":
-        allowed, value = "this key is required", None
+        allowed, value = "this key is required", ...
     elif first["type"] == "extra_forbidden":
         allowed = "there is no such key in a card"
     elif isinstance(value, dict | BaseModel):
-        value = "..."
+        value = ...
     return InvalidCard(key, value, allowed, path)
 
 

@@ -40,7 +40,10 @@ class SlipwayError(Exception):
 
 
 class InvalidCard(SlipwayError):
-    """A model card that cannot be built. ``path`` is empty for a card that came from no file."""
+    """A model card that cannot be built. ``path`` is empty for a card that came from no file.
+
+    ``value`` is ``...`` where several keys contradict each other; ``allowed`` then names them.
+    """
 
     def __init__(self, key: str, value: object, allowed: str, path: str = "") -> None:
         super().__init__(key, value, allowed, path)
@@ -48,6 +51,8 @@ class InvalidCard(SlipwayError):
 
     def __str__(self) -> str:
         where = f"{self.path}: " if self.path else ""
+        if self.value is ...:
+            return f"{where}{self.key}: {self.allowed}"
         return f"{where}{self.key} = {self.value!r} is not valid: {self.allowed}"
 
 
@@ -140,8 +145,10 @@ class ModelNotFound(SlipwayError):
         self.model, self.version, self.available = model, version, tuple(available)
 
     def __str__(self) -> str:
-        which = f"model {self.model!r} has no live version {self.version!r}" if self.version else (
-            f"no model {self.model!r} is served"
+        which = (
+            f"model {self.model!r} has no live version {self.version!r}"
+            if self.version
+            else (f"no model {self.model!r} is served")
         )
         close = get_close_matches(self.model, self.available, n=1, cutoff=0.5)
         if not self.version and close:
@@ -234,9 +241,7 @@ class ParityFailed(ExportFailed):
     ``difference`` and ``allowed`` are absolute, in the output's unit, at the worst element.
     """
 
-    def __init__(
-        self, model: str, output: str, batch: int, sample: int, difference: float, allowed: float
-    ) -> None:
+    def __init__(self, model: str, output: str, batch: int, sample: int, difference: float, allowed: float) -> None:
         SlipwayError.__init__(self, model, output, batch, sample, difference, allowed)
         self.model, self.output, self.batch, self.sample = model, output, batch, sample
         self.difference, self.allowed = difference, allowed

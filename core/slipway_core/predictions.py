@@ -47,8 +47,8 @@ def classifications(model: str, labels: Sequence[str], tensors: Mapping[str, Arr
     if probabilities.ndim != 2 or probabilities.shape[1] != len(labels):
         raise InferenceFailed(model, f"{list(probabilities.shape)} probabilities do not fit {len(labels)} labels")
     chosen = tensors.get(LABEL_TENSOR)
-    indices = probabilities.argmax(axis=1).tolist() if chosen is None else chosen.reshape(-1).tolist()
-    names = [index.decode() if isinstance(index, bytes) else labels[index] for index in indices]
+    indices: list[bytes | int] = (probabilities.argmax(axis=1) if chosen is None else chosen.reshape(-1)).tolist()
+    names: list[str] = [index.decode() if isinstance(index, bytes) else labels[index] for index in indices]
     return [
         Classification(name, dict(zip(labels, row, strict=True)))
         for name, row in zip(names, probabilities.astype(np.float64).tolist(), strict=True)

@@ -91,6 +91,8 @@ def served_model(
 
 
 def _task(value: str | None) -> Task | None:
-    if value is None or value == "classification" or value == "regression":
-        return value
-    raise ValueError(f"unknown task {value!r}")
+    match value:
+        case None | "classification" | "regression":
+            return value
+        case _:
+            raise ValueError(f"unknown task {value!r}")

@@ -17,7 +17,19 @@ from slipway_core.errors import InvalidInput
 
 Array: TypeAlias = npt.NDArray[Any]
 Datatype: TypeAlias = Literal[
-    "BOOL", "UINT8", "UINT16", "UINT32", "UINT64", "INT8", "INT16", "INT32", "INT64", "FP16", "FP32", "FP64", "BYTES"
+    "BOOL",
+    "UINT8",
+    "UINT16",
+    "UINT32",
+    "UINT64",
+    "INT8",
+    "INT16",
+    "INT32",
+    "INT64",
+    "FP16",
+    "FP32",
+    "FP64",
+    "BYTES",
 ]
 DATATYPES: tuple[Datatype, ...] = get_args(Datatype)
 
@@ -82,12 +94,10 @@ def encode_bytes_tensor(array: Array) -> bytes:
     """BYTES elements in row-major order; ``str`` is encoded as UTF-8."""
     parts: list[bytes] = []
     for element in array.ravel().tolist():
-        if isinstance(element, str):
-            element = element.encode()
-        elif not isinstance(element, bytes):
+        if not isinstance(element, bytes | str):
             raise InvalidInput(f"a BYTES tensor holds bytes or str, got {type(element).__name__}")
-        parts.append(struct.pack("<I", len(element)))
-        parts.append(element)
+        encoded = element.encode() if isinstance(element, str) else element
+        parts += (struct.pack("<I", len(encoded)), encoded)
     return b"".join(parts)
 
 

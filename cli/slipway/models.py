@@ -1,0 +1,77 @@
+"""``slipway models``: what is published, what is live, and which version answers."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from slipway import show
+from slipway.places import DEFAULT_REPOSITORY, DEFAULT_URL, JsonOption, RepositoryOption, UrlOption
+from slipway_core.errors import ModelNotFound, RepositoryBroken
+from slipway_core.layout import ModelDirectory, model_names
+from slipway_core.manifest import Manifest
+
+app = typer.Typer(help="What is published, what is live, and which version answers.", no_args_is_help=True)
+ModelArgument = Annotated[str, typer.Argument(help="The model's name.")]
+
+
+@app.command("list")
+def list_models(repository: RepositoryOption = DEFAULT_REPOSITORY, json_: JsonOption = False) -> None:
+    """List every published model with its versions and which of them are live."""
+    from slipway_export import live_versions
+
+    rows = [
+        {
+            "model": name,
+            "versions": ModelDirectory(repository, name).versions(),
+            "live": list(live_versions(repository, name)),
+        }
+        for name in model_names(repository)
+    ]
+    if json_:
+        show.as_json(rows)
+        return
+    if not rows:
+        show.line(f"nothing is published in {repository}; publish with: slipway export MODEL")
+        return
+    show.table(
+        ("model", "versions", "live"),
+        [(str(row["model"]), _numbers(row["versions"]), _numbers(row["live"])) for row in rows],
+    )
+
+
+def _numbers(value: object) -> str:
+    return ", ".join(map(str, value)) if isinstance(value, list) and value else "-"
+
+
+@app.command("show")
+def show_model(
+    model: ModelArgument,
+    version: Annotated[int | None, typer.Option(min=1, help="This version instead of the newest.")] = None,
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+) -> None:
+    """Print the manifest of a version, as JSON: source, hashes, parity, training."""
+    directory = ModelDirectory(repository, model)
+    versions = directory.versions()
+    if not versions or (version is not None and version not in versions):
+        raise ModelNotFound(model, str(version or ""), model_names(repository) if not versions else [])
+    path = directory.manifest(version or versions[-1])
+    try:
+        show.as_json(Manifest.read(path).model_dump(mode="json"))
+    except (OSError, ValueError) as e:
+        raise RepositoryBroken(str(path), f"is no readable manifest ({str(e).splitlines()[0]})") from None
+
+
+@app.command("activate")
+def activate_version(
+    model: ModelArgument,
+    version: Annotated[int, typer.Argument(min=1, help="A published version.")],
+    url: UrlOption = DEFAULT_URL,
+    repository: RepositoryOption = DEFAULT_REPOSITORY,
+) -> None:
+    """Make a published version the one that answers, in the running Triton, without a pause."""
+    import slipway_export
+
+    live = slipway_export.activate(repository, model, version, address=url)
+    show.line(f"{model}: live versions are {', '.join(map(str, live))}; {live[-1]} answers by default")
