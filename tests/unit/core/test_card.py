@@ -58,7 +58,8 @@ def test_broken_toml_is_refused_with_the_line_and_the_reason(tmp_path: Path) -> 
         (
             'name = "demo"',
             'name = "../demo"',
-            "name = '../demo' is not valid: a name starts with a letter and has at most 64 letters, digits, '_' and '-'",
+            "name = '../demo' is not valid: "
+            "a name starts with a letter and has at most 64 letters, digits, '_' and '-'",
         ),
         (
             'labels = ["no", "yes"]',

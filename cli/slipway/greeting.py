@@ -1,0 +1,87 @@
+"""The first requests of ``slipway up``, and the lines to paste."""
+
+from __future__ import annotations
+
+import json
+import shlex
+import urllib.error
+import urllib.request
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from slipway_core.card import ModelCard
+from slipway_core.errors import InferenceFailed
+from slipway_core.rows import FEATURES_TENSOR, is_one_tensor
+
+TIMEOUT_S = 30.0
+
+
+@dataclass(frozen=True)
+class FirstRequest:
+    """One real request to one model, as a person would send it with curl."""
+
+    model: str
+    path: str
+    body: bytes
+    content_type: str
+    curl: str
+
+    def send(self, address: str) -> dict[str, Any]:
+        """The frontend's answer. Raises :class:`InferenceFailed` with its error."""
+        request = urllib.request.Request(
+            f"http://{address}{self.path}", data=self.body, headers={"Content-Type": self.content_type}
+        )
+        try:
+            with urllib.request.urlopen(request, timeout=TIMEOUT_S) as answer:  # noqa: S310
+                return json.load(answer)
+        except urllib.error.HTTPError as e:
+            raise InferenceFailed(self.model, f"the frontend answered {e.code}: {e.read().decode()}") from None
+        except OSError as e:
+            raise InferenceFailed(self.model, f"the frontend did not answer ({e})") from None
+
+
+def first_request(card: ModelCard, address: str) -> FirstRequest | None:
+    """A request made of the card's examples, or of a real sample image; None where there is no example."""
+    if card.image is not None:
+        return _image_request(card, address)
+    if any(feature.example is None for feature in card.inputs):
+        return None
+    body = json.dumps({"rows": [{feature.name: feature.example for feature in card.inputs}]})
+    path = f"/v1/models/{card.name}/predict"
+    curl = f"curl -s http://{address}{path} -H 'Content-Type: application/json' -d {shlex.quote(body)}"
+    return FirstRequest(card.name, path, body.encode(), "application/json", curl)
+
+
+def _image_request(card: ModelCard, address: str) -> FirstRequest | None:
+    picture = _sample_picture(card)
+    if picture is None:
+        return None
+    path = f"/v1/models/{card.name}/classify"
+    curl = f"curl -s http://{address}{path} -F file=@{shlex.quote(str(picture))}"
+    return FirstRequest(card.name, path, picture.read_bytes(), "image/png", curl)
+
+
+def _sample_picture(card: ModelCard) -> Path | None:
+    """The first of the recipe's samples as a PNG file beside them."""
+    samples = card.source.samples
+    if samples is None or not samples.is_file():
+        return None
+    picture = samples.with_name("sample.png")
+    if not picture.is_file() or picture.stat().st_mtime < samples.stat().st_mtime:
+        import numpy as np
+        from PIL import Image
+
+        with np.load(samples, allow_pickle=False) as arrays:
+            pixels = arrays["inputs"][0]
+        Image.fromarray(pixels.squeeze()).save(picture)
+    return picture
+
+
+def raw_curl(card: ModelCard, address: str) -> str | None:
+    """The Open Inference Protocol's way to ask a tabular model, for pasting."""
+    examples = [feature.example for feature in card.inputs]
+    if not is_one_tensor(card.inputs) or not examples or None in examples:
+        return None
+    tensor = {"name": FEATURES_TENSOR, "shape": [1, len(examples)], "datatype": "FP32", "data": examples}
+    return f"curl -s http://{address}/v2/models/{card.name}/infer -d {shlex.quote(json.dumps({'inputs': [tensor]}))}"
