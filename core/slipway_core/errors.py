@@ -13,6 +13,7 @@ SlipwayError
 +-- ServerUnavailable         nothing answers at the address (HTTP 503)
 +-- DeadlineExceeded          no answer in time (HTTP 504)
 +-- InferenceFailed           Triton took the request and could not compute it (HTTP 500)
+|   +-- WorkerDied            its Python worker is dead; Triton still calls it ready
 +-- UnsupportedByServer       Triton cannot do that (HTTP 501)
 +-- Overloaded                the queue is full (HTTP 503)
 +-- ExportFailed              a model could not be converted
@@ -200,6 +201,14 @@ class InferenceFailed(SlipwayError):
 
     def __str__(self) -> str:
         return f"model {self.model!r} failed: {self.reason}"
+
+
+class WorkerDied(InferenceFailed):
+    """The model's Python worker is dead; Triton still calls the model ready and a reload revives it."""
+
+    def __init__(self, model: str) -> None:
+        SlipwayError.__init__(self, model)
+        self.model, self.reason = model, "its worker process died and is being restarted; try again in a few seconds"
 
 
 class UnsupportedByServer(SlipwayError):

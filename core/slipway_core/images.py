@@ -9,6 +9,9 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from slipway_core.tensors import Array
 
+# The input of an image model (encoded files, BYTES) and of its net (pixels, UINT8).
+IMAGE_TENSOR = "image"
+
 
 class ImageSpec(BaseModel):
     """The card's image preprocessing.
