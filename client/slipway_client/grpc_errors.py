@@ -119,8 +119,9 @@ def _invalid_argument(details: str, facts: CallFacts) -> SlipwayError:
 
 
 def _failed(details: str, facts: CallFacts) -> SlipwayError:
-    if re.search(r"Stub process '?.*'? is not healthy", details):
-        return WorkerDied(facts.model)
+    dead = re.search(r"Stub process '(.+?)(?:_\d+_\d+)?' is not healthy", details)
+    if dead:  # named by the instance, because an image model reports the death of its net
+        return WorkerDied(dead.group(1))
     if not facts.model:
         return ServerUnavailable(facts.address, details)
     reason = re.sub(r"^Failed to process the request\(s\) for model '[^']*', message: ", "", details)

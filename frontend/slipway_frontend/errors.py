@@ -1,0 +1,112 @@
+"""Every failure as one HTTP status and one line. The only place that knows HTTP's codes for slipway's errors."""
+
+from __future__ import annotations
+
+from typing import Any, cast
+
+from fastapi import FastAPI, Request
+from fastapi.exceptions import RequestValidationError
+from starlette.exceptions import HTTPException
+from starlette.responses import Response
+
+from slipway_core.errors import (
+    DeadlineExceeded,
+    InferenceFailed,
+    InvalidInput,
+    ModelNotFound,
+    Overloaded,
+    ServerUnavailable,
+    SlipwayError,
+    UnsupportedByServer,
+    WorkerDied,
+    WrongTask,
+)
+from slipway_frontend.answers import error_answer
+
+
+class TooLarge(SlipwayError):
+    """A request beyond one of the frontend's limits; ``setting`` is the environment variable that raises it."""
+
+    def __init__(self, what: str, limit: str, setting: str) -> None:
+        super().__init__(what, limit, setting)
+        self.what, self.limit, self.setting = what, limit, setting
+
+    def __str__(self) -> str:
+        return f"{self.what} than the {self.limit} taken in one call; send less, or raise {self.setting}"
+
+
+class UnsupportedContent(SlipwayError):
+    """A body in a form that the route does not read."""
+
+    def __init__(self, given: str, accepted: str) -> None:
+        super().__init__(given, accepted)
+        self.given, self.accepted = given, accepted
+
+    def __str__(self) -> str:
+        return f"{self.given} is not read here; send {self.accepted}"
+
+
+# The class itself or the nearest of its bases decides.
+STATUS: dict[type[SlipwayError], int] = {
+    InvalidInput: 400,
+    WrongTask: 400,
+    ModelNotFound: 404,
+    TooLarge: 413,
+    UnsupportedContent: 415,
+    InferenceFailed: 500,
+    UnsupportedByServer: 501,
+    Overloaded: 503,
+    ServerUnavailable: 503,
+    WorkerDied: 503,
+    DeadlineExceeded: 504,
+    SlipwayError: 500,
+}
+RETRY_AFTER_S: dict[type[SlipwayError], int] = {Overloaded: 1, ServerUnavailable: 2, WorkerDied: 5}
+
+
+def status_of(error: SlipwayError) -> int:
+    """The HTTP status for an error of slipway's tree."""
+    return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
+
+
+def answer_for(error: SlipwayError) -> Response:
+    """The answer that tells a client of an error."""
+    pause_s = RETRY_AFTER_S.get(type(error))
+    return error_answer(status_of(error), str(error), {"Retry-After": str(pause_s)} if pause_s else None)
+
+
+def register(app: FastAPI) -> None:
+    """Have ``app`` answer every error in the one form there is."""
+
+    async def slipway_error(_: Request, error: Exception) -> Response:
+        return answer_for(cast(SlipwayError, error))
+
+    async def http_error(request: Request, error: Exception) -> Response:
+        return _http_answer(request, cast(HTTPException, error))
+
+    async def invalid_query(_: Request, error: Exception) -> Response:
+        return error_answer(400, _first_complaint(cast(RequestValidationError, error)))
+
+    app.add_exception_handler(SlipwayError, slipway_error)
+    app.add_exception_handler(HTTPException, http_error)
+    app.add_exception_handler(RequestValidationError, invalid_query)
+
+
+def _http_answer(request: Request, error: HTTPException) -> Response:
+    message = str(error.detail)
+    if error.status_code == 404:
+        message = f"there is no {request.method} {_shortened(request.url.path)}; the routes are listed at /docs"
+    elif error.status_code == 405:
+        allowed = (error.headers or {}).get("Allow", "another method")
+        message = f"{request.method} is not allowed on {_shortened(request.url.path)}; use {allowed}"
+    return error_answer(error.status_code, message, error.headers)
+
+
+def _shortened(path: str) -> str:
+    return path if len(path) <= 100 else path[:100] + "..."
+
+
+def _first_complaint(error: RequestValidationError) -> str:
+    first: dict[str, Any] = error.errors()[0]
+    where, name = first["loc"][0], first["loc"][-1]
+    return f"{where} parameter {name!r}: {first['msg']}, got {_shortened(str(first['input']))!r}"

@@ -1,0 +1,113 @@
+"""``/healthz`` and ``/readyz``: whether this process lives, and whether models really answer."""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+
+import numpy as np
+from fastapi import APIRouter
+from starlette.responses import Response
+from tritonclient.grpc import service_pb2 as pb
+
+from slipway_client import ModelState, rpcs
+from slipway_core.errors import SlipwayError, WorkerDied
+from slipway_core.tensors import encode_tensor, numpy_dtype
+from slipway_frontend.answers import JsonAnswer, error_answer
+from slipway_frontend.errors import answer_for
+from slipway_frontend.inference import Inference
+from slipway_frontend.schemas import errors
+
+_UNLOADED = "unloaded"  # Triton's reason for a model or version that somebody took out of service on purpose
+
+
+@dataclass(frozen=True)
+class Readiness:
+    """One model's state; ``reason`` is empty for a ready one."""
+
+    name: str
+    versions: tuple[str, ...]
+    reason: str
+
+
+def routes(inference: Inference) -> APIRouter:
+    """The routes that load balancers and people ask for health."""
+    router = APIRouter(tags=["health"])
+
+    @router.get("/healthz", summary="Whether the frontend runs")
+    async def healthz() -> Response:
+        """Says nothing about Triton: a frontend without it must not be killed for it."""
+        return JsonAnswer({"status": "ok"})
+
+    @router.get("/readyz", summary="Whether every model answers", responses=errors(503))
+    async def readyz() -> Response:
+        """200 when Triton answers and each of its models has a live version whose worker lives; else 503.
+
+        Models that somebody unloaded do not count.
+        """
+        try:
+            models = await readiness(inference)
+        except SlipwayError as e:
+            return _unready(answer_for(e), str(e))
+        shown = [{"name": m.name, "ready": not m.reason, "versions": m.versions, "reason": m.reason} for m in models]
+        missing = [f"{model.name} ({model.reason})" for model in models if model.reason]
+        if missing:
+            return error_answer(503, "not ready: " + ", ".join(missing), ready=False, models=shown)
+        return JsonAnswer({"ready": True, "models": shown})
+
+    return router
+
+
+def _unready(answer: Response, message: str) -> Response:
+    return error_answer(503, message, {"Retry-After": answer.headers.get("retry-after", "2")}, ready=False, models=[])
+
+
+async def readiness(inference: Inference) -> list[Readiness]:
+    """Every model that should answer, sorted by name. Raises what asking Triton's index brings."""
+    by_name: dict[str, list[ModelState]] = {}
+    for state in await inference.client.index():
+        by_name.setdefault(state.name, []).append(state)
+    inference.dead.intersection_update(by_name)
+    still_dead = await asyncio.gather(*(_is_dead(inference, name) for name in sorted(inference.dead)))
+    found = [_of_model(name, states) for name, states in sorted(by_name.items())]
+    return [
+        Readiness(model.name, model.versions, "its worker process died") if model.name in still_dead else model
+        for model in found
+        if model.reason != _UNLOADED
+    ]
+
+
+def _of_model(name: str, states: list[ModelState]) -> Readiness:
+    live = tuple(state.version for state in states if state.ready)
+    if live:
+        return Readiness(name, live, "")
+    telling = next((state for state in states if state.reason and state.reason != _UNLOADED), states[-1])
+    return Readiness(name, (), telling.reason or telling.state.lower() or "never loaded: Triton's log says why")
+
+
+async def _is_dead(inference: Inference, name: str) -> str:
+    """The name again while the model's worker is dead. Any other answer than that error proves it alive."""
+    try:
+        metadata = await inference.client.call(rpcs.MODEL_METADATA, pb.ModelMetadataRequest(name=name))
+        await inference.client.call(rpcs.MODEL_INFER, _blank(metadata))
+    except WorkerDied:
+        return name
+    except SlipwayError:
+        pass
+    inference.dead.discard(name)
+    return ""
+
+
+def _blank(metadata: pb.ModelMetadataResponse) -> pb.ModelInferRequest:
+    """A smallest request that reaches the worker: zeros, empty strings, and 1 for every open dimension."""
+    request = pb.ModelInferRequest(model_name=metadata.name)
+    for tensor in metadata.inputs:
+        shape = [max(size, 1) for size in tensor.shape]
+        request.inputs.add(name=tensor.name, datatype=tensor.datatype, shape=shape)
+        blank = (
+            np.full(shape, b"", np.object_)
+            if tensor.datatype == "BYTES"
+            else np.zeros(shape, numpy_dtype(tensor.datatype))
+        )
+        request.raw_input_contents.append(encode_tensor(blank))
+    return request
