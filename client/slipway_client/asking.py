@@ -2,9 +2,29 @@
 
 from __future__ import annotations
 
+import re
+
+from google.protobuf.message import Message
+
+from slipway_client.grpc_errors import shortened
 from slipway_core.card import NET_SUFFIX
-from slipway_core.errors import WrongTask
+from slipway_core.errors import InvalidInput, ModelNotFound, WrongTask
 from slipway_core.served import ServedModel
+
+_NAME_LENGTH = 255  # a model is a directory, and no file system has longer names
+
+
+def check_names(request: Message) -> None:
+    """Spare Triton what it cannot know: gRPC breaks on very long names.
+
+    Raises :class:`ModelNotFound` for such a model and :class:`InvalidInput` for a version that is no number.
+    """
+    model = getattr(request, "model_name", "") or getattr(request, "name", "")
+    version = getattr(request, "model_version", "") or getattr(request, "version", "")
+    if len(model) > _NAME_LENGTH:
+        raise ModelNotFound(shortened(model))
+    if version and not re.fullmatch(r"[1-9][0-9]{0,17}", version):
+        raise InvalidInput(f"version must be a positive whole number, got {shortened(version)!r}")
 
 
 def predictable(model: ServedModel) -> None:

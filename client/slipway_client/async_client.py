@@ -11,11 +11,10 @@ from typing import Any, TypeVar
 from tritonclient.grpc import service_pb2 as pb
 
 from slipway_client import rpcs
-from slipway_client.asking import predictable, readable
+from slipway_client.asking import check_names, predictable, readable
 from slipway_client.batches import Part, side_by_side, split
 from slipway_client.catalogue import Catalogue, of_config
 from slipway_client.deadlines import Deadline
-from slipway_client.grpc_errors import shortened
 from slipway_client.images import faulty_image, image_names, read_images
 from slipway_client.messages import image_tensors, infer_request, output_tensors
 from slipway_client.results import InferResult, ModelState, PredictionResult
@@ -34,7 +33,6 @@ from slipway_core.served import ServedModel
 from slipway_core.tensors import Array
 
 DEADLINE_S = 30.0
-_NAME_BYTES = 255  # a model is a directory, and no file system has longer names
 
 Found = TypeVar("Found")
 
@@ -163,10 +161,8 @@ class AsyncClient:
         return await self._call(rpc, request, Deadline.after(deadline_s or self.deadline_s))
 
     async def _call(self, rpc: Rpc[Sent, Received], request: Sent, deadline: Deadline) -> Received:
-        named = getattr(request, "model_name", "") or getattr(request, "name", "")
         try:
-            if len(named) > _NAME_BYTES:
-                raise ModelNotFound(shortened(named))
+            check_names(request)
             return await self.transport.call(rpc, request, deadline_s=deadline.left_s)
         except DeadlineExceeded as e:
             raise DeadlineExceeded(e.what, deadline.allowed_s) from None

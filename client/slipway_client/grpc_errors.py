@@ -113,8 +113,6 @@ def _invalid_argument(details: str, facts: CallFacts) -> SlipwayError:
         return BatchTooLarge(facts.model, facts.rows, int(too_large.group(1)))
     if re.search(r"requested model '.*' is not available", details):
         return ModelNotFound(facts.model, facts.version)
-    if "failed to get model version from specified version string" in details:
-        return InvalidInput(f"version must be a positive whole number, got {shortened(facts.version)!r}")
     return InvalidInput(details)
 
 

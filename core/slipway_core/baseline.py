@@ -78,3 +78,17 @@ def category_baseline(name: str, values: Sequence[str | None]) -> CategoryBaseli
     present = [value for value in values if value is not None]
     counts = {value: present.count(value) for value in sorted(set(present))}
     return CategoryBaseline(name=name, count=len(present), missing=len(values) - len(present), counts=counts)
+
+
+def image_statistics(images: Array) -> dict[str, Array]:
+    """Three numbers per image of a uint8 array ``[n, h, w, c]``, each from 0 to 1 and float64 ``[n]``.
+
+    ``brightness`` is the mean, ``contrast`` the standard deviation (0.5 at most) and ``ink`` the share of values
+    above half. Single pixels say little about drift; these move when a camera, a scanner or a crop changes.
+    """
+    scaled = images.reshape(len(images), -1).astype(np.float64) / 255
+    return {
+        "brightness": scaled.mean(axis=1),
+        "contrast": scaled.std(axis=1),
+        "ink": (scaled > 0.5).mean(axis=1),
+    }

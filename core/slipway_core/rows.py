@@ -9,7 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -111,23 +111,33 @@ def rows_from_csv(text: str, features: Sequence[Feature]) -> list[dict[str, Any]
 
     Raises :class:`InvalidInput` for an empty or ragged table and :class:`InvalidValue` for a cell that is no number.
     """
-    reader = csv.reader(io.StringIO(text.removeprefix("\ufeff")))
-    header = [name.strip() for name in next(reader, [])]
+    lines = _csv_lines(text.removeprefix("\ufeff"))
+    header = [name.strip() for name in next(lines, (0, []))[1]]
     if not any(header):
         raise InvalidInput("the CSV is empty; its first line names the features")
     if len(set(header)) != len(header):
         raise InvalidInput(f"the CSV's header names a feature twice: {', '.join(header)}")
     by_name = {feature.name: feature for feature in features}
     rows: list[dict[str, Any]] = []
-    for line in reader:
+    for number, line in lines:
         if not line:
             continue
         if len(line) != len(header):
-            raise InvalidInput(f"line {reader.line_num} of the CSV has {len(line)} cells, its header has {len(header)}")
+            raise InvalidInput(f"line {number} of the CSV has {len(line)} cells, its header has {len(header)}")
         rows.append(
             {name: _cell(by_name.get(name), cell.strip(), len(rows)) for name, cell in zip(header, line, strict=True)}
         )
     return rows
+
+
+def _csv_lines(text: str) -> Iterator[tuple[int, list[str]]]:
+    """Each line's number and cells."""
+    reader = csv.reader(io.StringIO(text))
+    try:
+        for line in reader:
+            yield reader.line_num, line
+    except csv.Error as e:
+        raise InvalidInput(f"line {reader.line_num} of the CSV cannot be read: {e}") from None
 
 
 def _cell(feature: Feature | None, cell: str, row: int) -> Any:

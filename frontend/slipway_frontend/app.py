@@ -17,7 +17,7 @@ from slipway_frontend.settings import Settings
 
 _DESCRIPTION = (
     "Predictions from models on Triton: rows by feature name, images, and the Open Inference Protocol. "
-    'Every answer carries X-Request-ID; every error is {"error": "<what and how to mend it>"}.'
+    'Every answer carries X-Request-ID; every error is `{"error": "<what and how to mend it>"}`.'
 )
 
 

@@ -13,7 +13,7 @@ from slipway_frontend.answers import JsonAnswer
 from slipway_frontend.inference import Inference
 from slipway_frontend.schemas import errors
 
-VERSION = Query("", description="a live version; without it the newest answers", pattern=r"^[0-9]*$", max_length=18)
+VERSION = Query("", description="a live version; without it the newest answers")
 
 
 def routes(inference: Inference) -> APIRouter:
