@@ -163,11 +163,15 @@ class AsyncClient:
     async def _call(self, rpc: Rpc[Sent, Received], request: Sent, deadline: Deadline) -> Received:
         try:
             check_names(request)
-            return await self.transport.call(rpc, request, deadline_s=deadline.left_s)
-        except DeadlineExceeded as e:
-            raise DeadlineExceeded(e.what, deadline.allowed_s) from None
+            return await self._exchange(rpc, request, deadline)
         except ModelNotFound as e:
             raise await self._with_what_there_is(e, deadline) from None
+
+    async def _exchange(self, rpc: Rpc[Sent, Received], request: Sent, deadline: Deadline) -> Received:
+        try:
+            return await self.transport.call(rpc, request, deadline_s=deadline.left_s)
+        except DeadlineExceeded as e:  # told with what the whole operation had, not with what was left of it
+            raise DeadlineExceeded(e.what, deadline.allowed_s) from None
 
     async def _with_what_there_is(self, error: ModelNotFound, deadline: Deadline) -> ModelNotFound:
         """The same error, naming the versions of the model, or the models there are."""
@@ -176,17 +180,15 @@ class AsyncClient:
         except SlipwayError:
             return error
         versions = sorted((state.version for state in live if state.name == error.model), key=int)
-        if versions:
-            return ModelNotFound(error.model, error.version, versions)
+        if versions:  # without a version asked for, the model went away and came back between the two calls
+            return ModelNotFound(error.model, error.version, versions if error.version else ())
         names = {state.name for state in live}
         return ModelNotFound(
             error.model, "", sorted(name for name in names if name.removesuffix("_net") not in names - {name})
         )
 
     async def _index(self, deadline: Deadline) -> list[ModelState]:
-        reply = await self.transport.call(
-            rpcs.REPOSITORY_INDEX, pb.RepositoryIndexRequest(), deadline_s=deadline.left_s
-        )
+        reply = await self._exchange(rpcs.REPOSITORY_INDEX, pb.RepositoryIndexRequest(), deadline)
         return [ModelState(model.name, model.version, model.state, model.reason) for model in reply.models]
 
     async def _fetch(self, name: str, version: str, deadline: Deadline | None = None) -> ServedModel:

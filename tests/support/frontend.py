@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import httpx
 import numpy as np
 import uvicorn
 from fastapi import FastAPI
@@ -51,6 +55,43 @@ def fake_triton() -> FakeTransport:
             "digits": FakeModel.of_card(digits, by_size_in_bytes),
         }
     )
+
+
+@dataclass(frozen=True)
+class InProcess:
+    """The frontend's app, asked without a network."""
+
+    app: FastAPI
+
+    @classmethod
+    def before(cls, transport: FakeTransport, **settings: object) -> InProcess:
+        """The app in front of a transport."""
+        made = Settings(**settings)  # type: ignore[arg-type]
+        return cls(create_app(made, AsyncClient(transport)))
+
+    def get(self, path: str, **more: Any) -> httpx.Response:
+        return self.ask("GET", path, **more)
+
+    def post(self, path: str, **more: Any) -> httpx.Response:
+        return self.ask("POST", path, **more)
+
+    def ask(self, method: str, path: str, **more: Any) -> httpx.Response:
+        async def asked() -> httpx.Response:
+            transport = httpx.ASGITransport(self.app)
+            async with httpx.AsyncClient(transport=transport, base_url="http://frontend") as client:
+                return await client.request(method, path, **more)
+
+        return asyncio.run(asked())
+
+
+def error_of(answer: httpx.Response, status: int) -> str:
+    """The one line of an error answer, whose form is checked on the way."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/json"
+    assert answer.headers["x-request-id"]
+    message = answer.json()["error"]
+    assert message and "\n" not in message
+    return message
 
 
 @contextmanager
