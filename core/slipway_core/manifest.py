@@ -42,13 +42,17 @@ class ParityRecord(_Frozen):
 
 
 class Manifest(_Frozen):
-    """Everything an auditor asks of a version. ``files`` maps file names in the version to SHA-256."""
+    """Everything an auditor asks of a version.
+
+    ``files`` maps file names in the version to SHA-256; ``card_sha256`` is the hash of all that the card said.
+    """
 
     model: str
     version: int
     created: str
     slipway: str
     source: SourceRecord
+    card_sha256: str = ""
     files: dict[str, str]
     opset: int | None = None
     ir_version: int | None = None

@@ -25,11 +25,11 @@ def batch_sizes(most: int) -> tuple[int, ...]:
 
 @dataclass
 class _Worst:
-    """The element of one output that comes nearest to, or farthest beyond, what is allowed."""
+    """The element of one output that uses up most of what is allowed; ``strain`` is difference over allowed."""
 
     difference: float = 0.0
     allowed: float = 0.0
-    excess: float = -np.inf
+    strain: float = -1.0
     batch: int = 0
     sample: int = 0
 
@@ -54,7 +54,7 @@ def check_parity(
                 _check_form(card, spec, answered, size)
                 _compare(card, spec.name, answered[spec.name], expected[spec.name][positions], worst, positions)
     for name, at in worst.items():
-        if at.excess > 0:
+        if at.strain > 1:
             raise ParityFailed(card.name, name, at.batch, at.sample, at.difference, at.allowed)
     return ParityRecord(
         samples=len(samples),
@@ -109,13 +109,14 @@ def _compare(
     # A NaN or an infinity on one side alone is no distance but a failure.
     difference[np.isnan(difference)] = np.inf
     allowed[~np.isfinite(allowed)] = 0.0
-    excess = difference - allowed
-    at = np.unravel_index(int(excess.argmax()), excess.shape)
-    if excess[at] > worst[name].excess:
+    with np.errstate(divide="ignore", invalid="ignore"):
+        strain = np.where(difference == 0, 0.0, difference / allowed)
+    at = np.unravel_index(int(strain.argmax()), strain.shape)
+    if strain[at] > worst[name].strain:
         worst[name] = _Worst(
             difference=float(difference[at]),
             allowed=float(allowed[at]),
-            excess=float(excess[at]),
+            strain=float(strain[at]),
             batch=len(positions),
             sample=int(positions[at[0]]),
         )

@@ -2,19 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal, Protocol
+from collections.abc import Callable
+from typing import Literal, TypeAlias
 
 Step = Literal["load", "convert", "parity", "publish", "activate"]
 
-
-class Progress(Protocol):
-    """Called with each step when it begins and with what becomes known during it; must return soon.
-
-    An exception from it ends the export; the repository is then as it was, or as the next export repairs it.
-    """
-
-    def __call__(self, step: Step, detail: str) -> None: ...
+# Called with one line per event, "<step>: <what>"; must return soon. An exception from it ends the export, and the
+# repository is then as it was before, or as the next export repairs it.
+Progress: TypeAlias = Callable[[str], None]
 
 
-def silent(step: Step, detail: str) -> None:
+def silent(text: str) -> None:
     """Tell nobody."""
+
+
+def tell(progress: Progress, step: Step, what: str) -> None:
+    """One event, in the form that every listener gets."""
+    progress(f"{step}: {what}")

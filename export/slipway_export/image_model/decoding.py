@@ -129,9 +129,9 @@ def _sized(image: Image.Image, how: Preparation) -> Image.Image:
     resampling = _RESAMPLING[how.interpolation]
     if how.resize == "stretch" or how.shorter_side is None:
         return image if image.size == target else image.resize(target, resampling)
-    # As torchvision does it: the shorter side exactly, the longer one rounded down, the crop's corner rounded half
-    # to even. One resampling of the region that the crop keeps gives the same pixels as resizing all and then
-    # cutting, and costs nothing for an image of 1 x 50,000,000 pixels.
+    # The geometry is torchvision's: the shorter side exactly, the longer one rounded down, the crop's corner rounded
+    # half to even. Only the region that the crop keeps is resampled, and once: that differs from resizing all and
+    # cutting then by one grey level at most, and an image of 1 x 50,000,000 pixels costs nothing.
     short = min(image.size)
     width, height = (int(how.shorter_side * side / short) for side in image.size)
     left, top = round((width - how.width) / 2), round((height - how.height) / 2)

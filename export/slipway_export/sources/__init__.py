@@ -5,12 +5,13 @@ A new kind is a module that gives a :class:`SourceModel`, and a line in ``SOURCE
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Generator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
 from slipway_core.card import ModelCard, SourceKind
-from slipway_core.errors import ExportFailed, SourceNotFound
+from slipway_core.errors import ExportFailed, MissingExtra, SourceNotFound
 from slipway_core.tensors import Array
 
 if TYPE_CHECKING:
@@ -39,20 +40,32 @@ class SourceModel(Protocol):
         ...
 
 
+@contextmanager
+def _its_extra() -> Generator[None]:
+    """Each kind's libraries are imported when a model of that kind is exported."""
+    try:
+        yield
+    except ModuleNotFoundError as e:
+        raise MissingExtra("exporting", str(e.name), "export") from None
+
+
 def _sklearn(card: ModelCard, content: bytes) -> SourceModel:
-    from slipway_export.sources.sklearn_pipeline import SklearnPipeline
+    with _its_extra():
+        from slipway_export.sources.sklearn_pipeline import SklearnPipeline
 
     return SklearnPipeline.read(card, content)
 
 
 def _torch(card: ModelCard, content: bytes) -> SourceModel:
-    from slipway_export.sources.torch_program import TorchProgram
+    with _its_extra():
+        from slipway_export.sources.torch_program import TorchProgram
 
     return TorchProgram.read(card, content)
 
 
 def _onnx(card: ModelCard, content: bytes) -> SourceModel:
-    from slipway_export.sources.onnx_file import OnnxFile
+    with _its_extra():
+        from slipway_export.sources.onnx_file import OnnxFile
 
     return OnnxFile.read(card, content)
 
