@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import os
-import signal
 import socket
 import subprocess
 import sys
@@ -14,11 +12,11 @@ import urllib.error
 import urllib.request
 
 from slipway import show
+from slipway.child import start_child
 from slipway_core.errors import CannotServe
 
 READY_TIMEOUT_S = 30.0
 STOP_TIMEOUT_S = 3.0
-_PR_SET_PDEATHSIG = 1
 
 
 def free_port(host: str, port: int) -> int:
@@ -48,23 +46,9 @@ class FrontendProcess:
         self.restarts = 0
         self._process = self._started()
 
-    def _started(self) -> subprocess.Popen[bytes]:
-        parent = os.getpid()
-        libc = ctypes.CDLL(None)
-
-        def die_with_the_parent() -> None:
-            libc.prctl(_PR_SET_PDEATHSIG, signal.SIGTERM)
-            if os.getppid() != parent:  # it went away before the line above
-                os._exit(1)
-
-        # A process group of its own: the terminal's Ctrl-C reaches `slipway up` alone, which stops things in order.
-        return subprocess.Popen(
-            [sys.executable, "-m", "slipway_frontend"],
-            env=self._environment,
-            stdin=subprocess.DEVNULL,
-            process_group=0,
-            preexec_fn=die_with_the_parent,  # noqa: PLW1509 - no thread of ours holds a lock that the child needs
-        )
+    def _started(self) -> subprocess.Popen[str]:
+        # Not the terminal's group: Ctrl-C reaches `slipway up` alone, which stops things in order.
+        return start_child([sys.executable, "-m", "slipway_frontend"], environment=self._environment, own_group=True)
 
     @property
     def pid(self) -> int:

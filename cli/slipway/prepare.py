@@ -1,56 +1,77 @@
-"""What ``slipway up`` does before it starts anything: train and export what is missing, and nothing twice."""
+"""What ``slipway up`` does before it starts anything: train and export what is missing, and nothing twice.
+
+The work is done by the verbs themselves, ``slipway train`` and ``slipway export``, one process a model and side by
+side: the libraries they need (torch alone is several hundred megabytes) are gone again when the server runs.
+"""
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import typer
+
 from slipway import show
-from slipway.export import lines
+from slipway.child import start_child
 from slipway.places import CARD_FOLDERS, shipped_cards
-from slipway.train import run_recipe
 from slipway_core.card import ModelCard
 from slipway_core.layout import ModelDirectory
 
 
-def cards_here() -> list[ModelCard]:
-    """The cards of the working directory, or the examples where it has none."""
+def cards_here() -> dict[Path, ModelCard]:
+    """The cards of the working directory by file, or the examples where it has none."""
     for folder in (*CARD_FOLDERS, shipped_cards()):
         found = sorted(folder.glob("*.toml")) if folder.is_dir() else []
         if found:
-            return [ModelCard.from_toml(path) for path in found]
-    return []
+            return {path: ModelCard.from_toml(path) for path in found}
+    return {}
 
 
-def prepare(card: ModelCard, repository: Path) -> None:
-    """Make sure that a version of the model is published; a published one without its source stays as it is."""
+def prepare(cards: dict[Path, ModelCard], repository: Path) -> None:
+    """Make sure that a version of every model is published and live.
+
+    A published model whose source is gone stays as it is. Leaves the command with the verb's exit code when one
+    fails; its line has been shown then.
+    """
+    from slipway_export import activate
+
+    missing = {path: card for path, card in cards.items() if not _is_prepared(card, repository)}
+    if not missing:
+        return
+    with ThreadPoolExecutor(len(missing)) as pool:
+        codes = list(pool.map(_make, missing, missing.values(), [repository] * len(missing)))
+    if any(codes):
+        raise typer.Exit(max(codes))
+    for card in missing.values():
+        # Nothing runs yet that could be disturbed: what was just proven is what `up` serves.
+        activate(repository, card.name, ModelDirectory(repository, card.name).versions()[-1])
+
+
+def _is_prepared(card: ModelCard, repository: Path) -> bool:
     from slipway_export import is_current
 
-    has_source = card.source.path.is_file()
     published = ModelDirectory(repository, card.name).versions()
-    if published and (not has_source or is_current(card, repository)):
-        return
-    if not has_source:
-        _train(card)
-    _export(card, repository)
+    return bool(published) and (not card.source.path.is_file() or is_current(card, repository))
 
 
-def _train(card: ModelCard) -> None:
-    import slipway_training
-
-    if card.name not in slipway_training.RECIPES:
-        return  # export says what is missing and where it belongs
-    show.note(f"training {card.name}")
-    summary = run_recipe(card)
-    show.line(f"{card.name}: accuracy {summary.metrics.accuracy:.4f} on {summary.rows_test} held-out rows")
+def _make(path: Path, card: ModelCard, repository: Path) -> int:
+    """Run the verbs for one model; the first exit code that is not 0, or 0."""
+    verbs = [["export", str(path), "--repository", str(repository)]]
+    if not card.source.path.is_file() and _has_recipe(card):
+        verbs.insert(0, ["train", str(path)])
+    return next((code for verb in verbs if (code := _run(card.name, verb))), 0)
 
 
-def _export(card: ModelCard, repository: Path) -> None:
-    import slipway_export
+def _has_recipe(card: ModelCard) -> bool:
+    from slipway_training import RECIPES
 
-    show.note(f"exporting {card.name}")
-    published = slipway_export.export(card, repository=repository, progress=show.progress)
-    if not published.live:
-        # Nothing runs yet that could be disturbed: what was just proven is what `up` serves.
-        slipway_export.activate(repository, published.model, published.version)
-    for text in lines(published):
-        show.line(text)
+    return card.name in RECIPES
+
+
+def _run(model: str, verb: Sequence[str]) -> int:
+    child = start_child([sys.executable, "-m", "slipway", *verb], piped=True)
+    for line in child.stdout or ():
+        show.line(f"{model} | {line.rstrip()}")
+    return child.wait()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import signal
 import threading
-from collections.abc import Iterator
+from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -53,8 +53,7 @@ def up(
     cards = cards_here()
     if not cards:
         raise InvalidCard("cards", str(Path.cwd()), "there are no cards in export/cards or cards")
-    for card in cards:
-        prepare(card, repository)
+    prepare(cards, repository)
     options = ServeOptions(
         repository=repository,
         server=server.value,
@@ -71,7 +70,7 @@ def up(
             frontend = FrontendProcess(host, frontend_port, triton.grpc_address)
             try:
                 frontend.wait_until_ready()
-                _greet(cards, frontend.address, triton)
+                _greet(list(cards.values()), frontend.address, triton)
                 while not stopped.wait(WATCH_INTERVAL_S):
                     frontend.revive()
                     triton.check()
@@ -81,7 +80,7 @@ def up(
 
 
 @contextmanager
-def _stop_signal() -> Iterator[threading.Event]:
+def _stop_signal() -> Generator[threading.Event]:
     """An event that SIGINT and SIGTERM set; the old handlers come back afterwards."""
     stopped = threading.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
