@@ -85,7 +85,7 @@ def _stop_signal() -> Generator[threading.Event]:
     stopped = threading.Event()
     before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     for number in before:
-        signal.signal(number, lambda *_: stopped.set())
+        signal.signal(number, lambda _number, _frame: stopped.set())
     try:
         yield stopped
     finally:
