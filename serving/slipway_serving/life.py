@@ -1,0 +1,165 @@
+"""One life of a Triton, from its start until nothing of it is left."""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from slipway_core.errors import CannotServe, RepositoryBroken
+from slipway_serving import ports
+from slipway_serving.guard import GuardedTriton
+from slipway_serving.installation import Docker, Installation
+from slipway_serving.launch import Ports, Settings, launch_of
+from slipway_serving.log import TritonLog
+from slipway_serving.options import ServeOptions
+from slipway_serving.runtime_folder import make_runtime_folder
+from slipway_serving.workers import in_words
+
+if TYPE_CHECKING:
+    from slipway_client import Client
+    from slipway_serving.repository import Repository
+    from slipway_serving.watchdog import Watchdog
+
+POLL_S = 0.02
+# Workers take a second each to end, one after the other within a model; they have nothing to lose by then.
+UNLOAD_GRACE_S = 3.0
+KILL_GRACE_S = 10.0
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What every life of a server has in common. ``gpu``: the machine has one."""
+
+    options: ServeOptions
+    installation: Installation
+    ports: Ports
+    gpu: bool
+    environment: Mapping[str, str]
+
+
+class Life:
+    """A running Triton with its log and, once its models answer, its watchdog."""
+
+    def __init__(self, plan: Plan, repository: Repository) -> None:
+        self._plan = plan
+        self.log = TritonLog(plan.options.log, plan.options.verbose)
+        self._folder = make_runtime_folder(plan.installation)
+        settings = Settings(
+            repository=repository.path,
+            ports=plan.ports,
+            drain_s=plan.options.drain_s,
+            auto_complete=not all(model.complete for model in repository.models),
+            gpu=plan.gpu,
+            cores=len(os.sched_getaffinity(0)),
+        )
+        launch = launch_of(plan.installation, settings, self._folder, plan.environment)
+        self._repository = self._folder.repository_for(repository.path)
+        self.triton = GuardedTriton(launch, self.log.feed)
+        self._client: Client | None = None
+        self._watchdog: Watchdog | None = None
+
+    @property
+    def pid(self) -> int:
+        """Triton's process, or the docker client's."""
+        return self.triton.pid
+
+    @property
+    def grpc_address(self) -> str:
+        return ports.address(self._plan.ports.host, self._plan.ports.grpc)
+
+    def bring_up(self, repository: Repository, timeout_s: float, keep_going: bool) -> list[str]:
+        """Wait for Triton, load every model, and give the names of those that answer.
+
+        Raises :class:`RepositoryBroken` when a model would not load (with ``keep_going``: when none would), and
+        :class:`CannotServe` when Triton ends or takes too long.
+        """
+        deadline = time.monotonic() + timeout_s
+        client = self._connect(deadline, timeout_s)
+        # Imported while Triton starts, which takes as long.
+        from slipway_serving.loading import broken_line, load_models
+
+        outcome = load_models(client, repository.stages(), deadline - time.monotonic(), self.log.reason)
+        if self.triton.ended.is_set():
+            raise self._died("while it loaded the models")
+        if outcome.broken:
+            if not keep_going or not outcome.loaded:
+                raise RepositoryBroken(str(repository.path), broken_line(outcome))
+            self._plan.options.log(f"not served: {broken_line(outcome)}")
+        self._await(lambda: all(client.model_ready(name) for name in outcome.loaded), deadline, timeout_s)
+        self.log.starting = False
+        return sorted(outcome.loaded)
+
+    def watch(self, restarts: dict[str, int], say: Callable[[str], None]) -> None:
+        """Have dead workers replaced from now on. In a container they cannot be seen from outside."""
+        if isinstance(self._plan.installation, Docker) or self._client is None:
+            return
+        from slipway_serving.watchdog import Watchdog, Watched
+
+        watched = Watched(self.pid, self._repository, self._client, self.grpc_address)
+        self._watchdog = Watchdog(watched, restarts, say)
+        self._watchdog.start()
+
+    def end(self, drain_s: float) -> None:
+        """Let requests in flight finish for at most ``drain_s`` seconds and end Triton; returns when it is gone."""
+        self.stop_watching()
+        self.triton.stop()
+        deadline = time.monotonic() + drain_s + UNLOAD_GRACE_S
+        unloading = False
+        while not self.triton.wait(POLL_S) and time.monotonic() < deadline:
+            if not unloading and self.log.unloading.is_set():  # everything in flight has been answered
+                unloading, deadline = True, time.monotonic() + UNLOAD_GRACE_S
+        self.kill()
+
+    def kill(self) -> None:
+        """End Triton at once."""
+        self.stop_watching()
+        if not self.triton.ended.is_set():
+            self.triton.kill()
+            self.triton.wait(KILL_GRACE_S)
+        if self._client is not None:
+            self._client.close()
+
+    def stop_watching(self) -> None:
+        if self._watchdog is not None:
+            self._watchdog.stop()
+            self._watchdog = None
+
+    def _connect(self, deadline: float, timeout_s: float) -> Client:
+        host = self._plan.ports
+        from slipway_client import Client
+
+        listening = (host.grpc, host.http, host.metrics)
+        self._await(lambda: all(ports.answers(host.host, port) for port in listening), deadline, timeout_s)
+        self._client = client = Client(self.grpc_address, deadline_s=timeout_s)
+        self._await(client.live, deadline, timeout_s)
+        return client
+
+    def _await(self, condition: Callable[[], bool], deadline: float, timeout_s: float) -> None:
+        while not condition():
+            if self.triton.ended.is_set():
+                raise self._died("while it started")
+            if time.monotonic() > deadline:
+                raise CannotServe(
+                    f"Triton did not answer within {timeout_s:g} s",
+                    "give it more time (--ready-timeout), or look at its log (--verbose)",
+                )
+            self.triton.wait(POLL_S)
+
+    def _died(self, when: str) -> CannotServe:
+        said = "; ".join(self.log.tail()[-3:]) or "it said nothing"
+        return CannotServe(f"Triton {in_words(self.triton.status or 0)} {when}: {said}", "its whole log: --verbose")
+
+
+def ended_words(life: Life) -> str:
+    """How a Triton that should run has ended."""
+    return in_words(life.triton.status or 0)
+
+
+def discard(life: Life) -> None:
+    """End a life that failed, whatever state it is in."""
+    with suppress(Exception):
+        life.kill()

@@ -1,0 +1,234 @@
+"""Running a Triton: start it, keep it running, stop it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Generator
+from contextlib import contextmanager
+from types import TracebackType
+from typing import TYPE_CHECKING
+
+from slipway_core.errors import CannotServe, SlipwayError
+from slipway_serving import facts, ports
+from slipway_serving.checks import check_port
+from slipway_serving.finding import find_triton
+from slipway_serving.installation import Docker, Embedded
+from slipway_serving.launch import Ports
+from slipway_serving.life import Life, Plan, discard, ended_words
+from slipway_serving.options import ServeOptions
+
+if TYPE_CHECKING:
+    from slipway_serving.repository import Repository
+
+CRASHES, CRASH_WINDOW_S = 5, 60.0
+PORT_TRIES = 3
+
+
+def start(options: ServeOptions) -> Server:
+    """Start a Triton on a model repository; returns when every model answers.
+
+    Raises :class:`CannotServe` (or :class:`MissingExtra`) with one clear line when this machine cannot run one, and
+    :class:`RepositoryBroken` naming the model that cannot be served. Nothing is left running then.
+    """
+    begin = time.monotonic()
+    installation = find_triton(options)
+    # Here, so that `slipway doctor` does without gRPC and protobuf.
+    from slipway_serving.repository import read_repository
+
+    repository = read_repository(options.repository)
+    if isinstance(installation, Embedded):
+        facts.shared_memory(repository.workers).require()
+    for name in repository.unpublished:
+        options.log(f"{name}: has no version yet and is not served; publish one: slipway export {name}")
+    if isinstance(installation, Docker) and any(model.stage == 1 for model in repository.models):
+        options.log(f"models in Python run inside {installation.image}; image models need Pillow there")
+    gpu = bool(facts.gpu().ok)
+    tries = PORT_TRIES if 0 in (options.http_port, options.grpc_port, options.metrics_port) else 1
+    while True:
+        plan = Plan(options, installation, _ports(options), gpu, os.environ.copy())
+        try:
+            life, models = _begin(plan, repository, options.keep_going)
+            break
+        except CannotServe as e:
+            tries -= 1
+            # Somebody was quicker to take a port that was free a moment ago.
+            if not tries or "already in use" not in e.reason.lower():
+                raise
+    options.log(f"Triton is up after {time.monotonic() - begin:.1f} s: {installation}")
+    return Server(plan, life, models)
+
+
+class Server:
+    """A running Triton. It is started again when it dies, and its dead workers are replaced; :meth:`stop` ends it.
+
+    ``restarts`` counts by model how often its workers were replaced, ``triton_restarts`` how often Triton itself was.
+    """
+
+    def __init__(self, plan: Plan, life: Life, models: list[str]) -> None:
+        self._plan, self._life, self._models = plan, life, models
+        self._stopping, self._ended = threading.Event(), threading.Event()
+        self._stop_lock, self._life_lock = threading.Lock(), threading.Lock()
+        self._failure: CannotServe | None = None
+        self.restarts: dict[str, int] = {}
+        self.triton_restarts = 0
+        life.watch(self.restarts, plan.options.log)
+        self._keeper = threading.Thread(target=self._keep, name="slipway-keeper", daemon=True)
+        self._keeper.start()
+
+    @property
+    def grpc_address(self) -> str:
+        """``host:port`` for clients on this machine."""
+        return ports.address(self._plan.ports.host, self._plan.ports.grpc)
+
+    @property
+    def http_address(self) -> str:
+        """``host:port`` for clients on this machine."""
+        return ports.address(self._plan.ports.host, self._plan.ports.http)
+
+    @property
+    def metrics_address(self) -> str:
+        """``host:port`` for clients on this machine."""
+        return ports.address(self._plan.ports.host, self._plan.ports.metrics)
+
+    @property
+    def pid(self) -> int:
+        """The process id of the Triton that runs now; of the docker client for a container."""
+        return self._life.pid
+
+    def models(self) -> list[str]:
+        """The models that answered when Triton started, sorted."""
+        return list(self._models)
+
+    def check(self) -> None:
+        """Raise :class:`CannotServe` when Triton died too often and was given up."""
+        if self._failure is not None:
+            raise self._failure
+
+    def wait(self) -> None:
+        """Block until the server has ended; in the main thread SIGINT and SIGTERM stop it, a second one at once.
+
+        Raises :class:`CannotServe` when Triton died too often and was given up.
+        """
+        with _signals() as signalled:
+            while not self._ended.wait(0.2):
+                if signalled:
+                    stopping = threading.Thread(target=self.stop, daemon=True)
+                    stopping.start()
+                    while stopping.is_alive():
+                        if len(signalled) > 1:
+                            self._life.triton.kill()
+                        stopping.join(0.05)
+        self.check()
+
+    def stop(self) -> None:
+        """Let requests in flight finish within the options' ``drain_s``, then end Triton. May be called twice."""
+        self._stopping.set()
+        with self._stop_lock:
+            with self._life_lock:
+                self._life.end(self._plan.options.drain_s)
+            self._keeper.join()
+            self._ended.set()
+
+    def __enter__(self) -> Server:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+    def _keep(self) -> None:
+        """Start Triton again whenever it ends by itself, until it does so too often."""
+        crashes: deque[float] = deque(maxlen=CRASHES)
+        while True:
+            life = self._life
+            life.triton.wait()
+            if self._stopping.is_set():
+                return
+            crashes.append(time.monotonic())
+            how = ended_words(life)
+            life.kill()
+            if len(crashes) == CRASHES and crashes[-1] - crashes[0] < CRASH_WINDOW_S:
+                said = "; ".join(life.log.tail()[-2:])
+                self._give_up(f"Triton {how}, for the {CRASHES}th time within a minute{': ' + said if said else ''}")
+                return
+            self._plan.options.log(f"Triton {how}; starting it again")
+            if not self._begin_again(len(crashes)):
+                return
+
+    def _begin_again(self, crashes: int) -> bool:
+        """Whether there is a new life; a start that fails counts as a crash of its own."""
+        if self._stopping.wait(min(5.0, 0.5 * (crashes - 1))):
+            return False
+        from slipway_serving.repository import read_repository
+
+        begin = time.monotonic()
+        with self._life_lock:
+            if self._stopping.is_set():
+                return False
+            try:
+                repository = read_repository(self._plan.options.repository)
+                self._life, self._models = _begin(self._plan, repository, keep_going=True)
+            except SlipwayError as e:
+                self._give_up(f"Triton ended and could not be started again ({e})")
+                return False
+            self.triton_restarts += 1
+            self._life.watch(self.restarts, self._plan.options.log)
+        self._plan.options.log(
+            f"Triton is up again after {time.monotonic() - begin:.1f} s (restart {self.triton_restarts})"
+        )
+        return True
+
+    def _give_up(self, reason: str) -> None:
+        self._failure = CannotServe(reason, "look at its log (--verbose), mend the cause and start it again")
+        self._plan.options.log(reason)
+        self._ended.set()
+
+
+def _ports(options: ServeOptions) -> Ports:
+    """The ports to bind; those that were asked for must be free."""
+    chosen: list[int] = []
+    asked = (("HTTP", options.http_port), ("gRPC", options.grpc_port), ("metrics", options.metrics_port))
+    for label, port in asked:
+        if port:
+            problem = ports.problem_with(options.host, port)
+            check_port(label, port, f"--{label.lower()}-port", problem).require()
+        chosen.append(port or _another_free_port(options.host, chosen))
+    return Ports(options.host, *chosen)
+
+
+def _another_free_port(host: str, taken: list[int]) -> int:
+    port = ports.free_port(host)
+    while port in taken:
+        port = ports.free_port(host)
+    return port
+
+
+def _begin(plan: Plan, repository: Repository, keep_going: bool) -> tuple[Life, list[str]]:
+    life = Life(plan, repository)
+    try:
+        return life, life.bring_up(repository, plan.options.ready_timeout_s, keep_going)
+    except BaseException:
+        discard(life)
+        raise
+
+
+@contextmanager
+def _signals() -> Generator[list[int]]:
+    """SIGINT and SIGTERM as a growing list, where Python lets us: in the main thread."""
+    caught: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield caught
+        return
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number in before:
+        signal.signal(number, lambda which, _: caught.append(which))
+    try:
+        yield caught
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)

@@ -1,0 +1,152 @@
+"""Notices dead workers, which Triton does not, and has their models loaded anew."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from slipway_client import Client
+from slipway_core.errors import SlipwayError
+from slipway_serving.reviving import revive
+from slipway_serving.workers import Child, Worker, children_of, in_words, worker_at
+
+LOOK_EVERY_S = 0.2
+CALM_S = 60.0
+LONGEST_PAUSE_S = 30.0
+# Triton collects a worker it has asked to end at once; one that ended by itself it never collects.
+DEAD_AFTER_S, QUIETLY_DEAD_AFTER_S = 0.15, 2.0
+
+
+def pause_before(crashes: int) -> float:
+    """Seconds to wait before a model is loaded anew, by how often it crashed within the last minute before."""
+    return 0.0 if crashes == 0 else min(LONGEST_PAUSE_S, 2.0 ** (crashes - 1))
+
+
+@dataclass
+class Roll:
+    """The workers of one Triton, kept from look to look: the dead no longer tell who they were."""
+
+    repository: Path
+    alive: dict[tuple[int, int], Worker] = field(default_factory=dict[tuple[int, int], Worker])
+    _fallen: dict[tuple[int, int], float] = field(default_factory=dict[tuple[int, int], float])
+    _reported: set[tuple[int, int]] = field(default_factory=set[tuple[int, int]])
+
+    def look(self, children: list[Child], now: float) -> list[tuple[Worker, int]]:
+        """Workers found dead since the last look, each once, with their exit code."""
+        dead: list[tuple[Worker, int]] = []
+        present = {(child.pid, child.born): child for child in children}
+        for key, child in present.items():
+            if child.status is None:
+                if key not in self.alive and (worker := worker_at(child, self.repository)):
+                    self.alive[key] = worker
+            elif key in self.alive and key not in self._reported:
+                since = self._fallen.setdefault(key, now)
+                if now - since >= (DEAD_AFTER_S if child.status else QUIETLY_DEAD_AFTER_S):
+                    self._reported.add(key)
+                    dead.append((self.alive.pop(key), child.status))
+        for gone in self.alive.keys() - present.keys():
+            del self.alive[gone]
+        self._fallen = {key: since for key, since in self._fallen.items() if key in present}
+        self._reported &= present.keys()
+        return dead
+
+    def replaced(self, worker: Worker) -> bool:
+        """Whether a younger worker has taken the place: the model has been loaded anew meanwhile."""
+        return any(
+            (other.model, other.version, other.instance) == (worker.model, worker.version, worker.instance)
+            and other.born >= worker.born
+            for other in self.alive.values()
+        )
+
+
+@dataclass(frozen=True)
+class Watched:
+    """A running Triton. ``repository`` is the path that Triton itself was given."""
+
+    pid: int
+    repository: Path
+    client: Client
+    address: str
+
+
+class Watchdog:
+    """Watches the workers of one Triton in a thread until told to stop.
+
+    ``restarts`` counts by model how often its workers were replaced. ``say`` gets one line per event.
+    """
+
+    def __init__(self, watched: Watched, restarts: dict[str, int], say: Callable[[str], None]) -> None:
+        self._pid, self._client, self._address = watched.pid, watched.client, watched.address
+        self._say, self.restarts = say, restarts
+        self._roll = Roll(watched.repository)
+        self._waiting: dict[str, tuple[Worker, int]] = {}
+        self._crashes: dict[str, list[float]] = {}
+        self._busy: set[str] = set()
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._watch, name="slipway-watchdog", daemon=True)
+
+    def start(self) -> None:
+        """Begin to watch."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Watch no longer; a reload in progress is left to itself."""
+        self._stopping.set()
+        self._thread.join()
+
+    def _watch(self) -> None:
+        while not self._stopping.wait(LOOK_EVERY_S):
+            for worker, status in self._roll.look(children_of(self._pid), time.monotonic()):
+                self._waiting[worker.model] = (worker, status)
+            for model, (worker, status) in list(self._waiting.items()):
+                if model not in self._busy and self._is_missed(worker):
+                    self._attend(worker, status)
+
+    def _is_missed(self, worker: Worker) -> bool:
+        """Whether Triton believes the dead worker to be at work. Forgets one that nobody misses."""
+        if self._roll.replaced(worker):
+            self._waiting.pop(worker.model, None)
+            return False
+        try:
+            states = {(state.name, state.version): state.state for state in self._client.index()}
+        except SlipwayError:  # Triton is down or busy; the next look will tell
+            return False
+        state = states.get((worker.model, worker.version), "")
+        if state in ("", "UNAVAILABLE"):
+            self._waiting.pop(worker.model, None)
+        return state == "READY"
+
+    def _attend(self, worker: Worker, status: int) -> None:
+        """Have the model loaded anew, beside the watching; after a pause when it keeps crashing."""
+        now = time.monotonic()
+        recent = [at for at in self._crashes.get(worker.model, []) if now - at < CALM_S]
+        self._crashes[worker.model] = [*recent, now]
+        del self._waiting[worker.model]
+        self._busy.add(worker.model)
+        pause_s = pause_before(len(recent))
+        if pause_s:
+            self._say(
+                f"model {worker.model!r}: its worker (pid {worker.pid}) {in_words(status)}, "
+                f"for the {len(recent) + 1}th time within a minute; loading it anew in {pause_s:g} s"
+            )
+        threading.Thread(target=self._revive, args=(worker, status, pause_s), daemon=True).start()
+
+    def _revive(self, worker: Worker, status: int, pause_s: float) -> None:
+        ended = f"model {worker.model!r}: its worker (pid {worker.pid}) {in_words(status)}"
+        try:
+            if self._stopping.wait(pause_s):
+                return
+            begin = time.monotonic()
+            revive(self._address, worker.model, timeout_s=CALM_S)
+        except SlipwayError as e:
+            if not self._stopping.is_set():
+                self._say(f"{ended} and it could not be loaded anew: {e}")
+                self._waiting[worker.model] = (worker, status)
+            return
+        finally:
+            self._busy.discard(worker.model)
+        count = self.restarts[worker.model] = self.restarts.get(worker.model, 0) + 1
+        self._say(f"{ended}; loaded anew in {time.monotonic() - begin:.1f} s (restart {count})")
