@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 import time
@@ -42,25 +43,26 @@ class Edge:
                 raise
             message = f"internal error; the frontend's log tells more under request id {request_id}"
             await error_answer(500, message)(scope, receive, exchange.send)
+        except asyncio.CancelledError:  # the drain at the end of the process is over
+            if not exchange.status:
+                message = "the frontend is shutting down and could not wait for the answer"
+                await error_answer(503, message, {"Connection": "close"})(scope, receive, exchange.send)
         finally:
             exchange.write_log()
 
     def _bounded(self, scope: Scope, receive: Receive) -> Receive:
         """``receive`` that raises :class:`TooLarge` as soon as the body is known to pass the limit."""
-        announced = Headers(scope=scope).get("content-length", "")
-        limit = self._max_body_bytes
-        taken = int(announced) if announced.isdecimal() and len(announced) < 20 else 0
-        too_large = taken > limit
-        taken = 0
+        limit, taken = self._max_body_bytes, 0
+        announced = _announced_bytes(Headers(scope=scope))
 
         async def bounded() -> Message:
             nonlocal taken
-            if too_large:
-                raise _too_large(limit)
+            if announced > limit:
+                raise _too_large(limit, cut=announced > 2 * limit)
             message = await receive()
             taken += len(message.get("body", b""))
             if taken > limit:
-                raise _too_large(limit)
+                raise _too_large(limit, cut=not await _drained(receive, limit))
             return message
 
         return bounded
@@ -102,5 +104,20 @@ def _request_id(headers: Headers) -> str:
     return given if _SANE_ID.fullmatch(given) else uuid.uuid4().hex
 
 
-def _too_large(limit: int) -> TooLarge:
-    return TooLarge("the body is larger", f"{limit} bytes", "SLIPWAY_MAX_BODY_BYTES")
+def _announced_bytes(headers: Headers) -> int:
+    announced = headers.get("content-length", "")
+    return int(announced) if announced.isdecimal() and len(announced) < 20 else 0
+
+
+async def _drained(receive: Receive, most: int) -> bool:
+    """Read on to the end of a body, which many clients reach before they read an answer; False if it is too far."""
+    more = True
+    while more and most > 0:
+        message = await receive()
+        most -= len(message.get("body", b""))
+        more = message.get("more_body", False)
+    return not more
+
+
+def _too_large(limit: int, cut: bool) -> TooLarge:
+    return TooLarge("the body is larger", f"{limit} bytes", "SLIPWAY_MAX_BODY_BYTES", cut)

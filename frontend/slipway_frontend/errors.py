@@ -25,11 +25,14 @@ from slipway_frontend.answers import error_answer
 
 
 class TooLarge(SlipwayError):
-    """A request beyond one of the frontend's limits; ``setting`` is the environment variable that raises it."""
+    """A request beyond one of the frontend's limits; ``setting`` is the environment variable that raises it.
 
-    def __init__(self, what: str, limit: str, setting: str) -> None:
-        super().__init__(what, limit, setting)
-        self.what, self.limit, self.setting = what, limit, setting
+    ``cut`` says that the rest of the request is not worth reading: the connection ends with the answer.
+    """
+
+    def __init__(self, what: str, limit: str, setting: str, cut: bool = False) -> None:
+        super().__init__(what, limit, setting, cut)
+        self.what, self.limit, self.setting, self.cut = what, limit, setting, cut
 
     def __str__(self) -> str:
         return f"{self.what} than the {self.limit} taken in one call; send less, or raise {self.setting}"
@@ -71,8 +74,12 @@ def status_of(error: SlipwayError) -> int:
 
 def answer_for(error: SlipwayError) -> Response:
     """The answer that tells a client of an error."""
-    pause_s = RETRY_AFTER_S.get(type(error))
-    return error_answer(status_of(error), str(error), {"Retry-After": str(pause_s)} if pause_s else None)
+    headers: dict[str, str] = {}
+    if type(error) in RETRY_AFTER_S:
+        headers["Retry-After"] = str(RETRY_AFTER_S[type(error)])
+    if isinstance(error, TooLarge) and error.cut:
+        headers["Connection"] = "close"
+    return error_answer(status_of(error), str(error), headers)
 
 
 def register(app: FastAPI) -> None:

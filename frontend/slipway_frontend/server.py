@@ -15,13 +15,11 @@ from slipway_core.errors import CannotServe
 from slipway_frontend.app import create_app
 from slipway_frontend.settings import Settings
 
-# Requests in flight get this long after SIGTERM; with uvicorn's own work the process ends within 5 s.
-DRAIN_S = 4
 KEEP_ALIVE_S = 65  # longer than load balancers keep idle connections, so that they close them first
 
 
 def run(settings: Settings) -> None:
-    """Serve until SIGTERM or Ctrl-C, then let requests in flight finish; returns within 5 s of the signal.
+    """Serve until SIGTERM or Ctrl-C, then let requests in flight finish for at most ``drain_s`` seconds.
 
     Prints the address once it answers. Must run in the main thread. Raises :class:`CannotServe` when the address
     cannot be bound.
@@ -36,7 +34,7 @@ def run(settings: Settings) -> None:
         lifespan="on",
         server_header=False,
         timeout_keep_alive=KEEP_ALIVE_S,
-        timeout_graceful_shutdown=DRAIN_S,
+        timeout_graceful_shutdown=settings.drain_s,
     )
     # uvicorn raises the signal again after its orderly end; that end is a success.
     for number in (signal.SIGTERM, signal.SIGINT):

@@ -20,6 +20,9 @@ class Settings(BaseSettings):
     max_body_bytes: int = Field(default=64 * 2**20, ge=1024, description="largest request body in bytes")
     max_rows: int = Field(default=100_000, ge=1, description="most rows in one predict call")
     max_images: int = Field(default=256, ge=1, description="most images in one classify call")
+    drain_s: int = Field(
+        default=4, ge=0, le=3600, description="seconds that requests in flight get after SIGTERM to finish"
+    )
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="debug adds health checks; warning shows failures only"
     )

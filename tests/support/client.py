@@ -13,7 +13,7 @@ import grpc
 import grpc.aio
 
 from slipway_client import FakeTransport, Rpc, rpcs
-from slipway_core.errors import SlipwayError
+from slipway_core.errors import ModelNotFound, SlipwayError
 
 Script = Callable[[Any, grpc.aio.ServicerContext], Awaitable[Any]]
 RPCS = [value for value in vars(rpcs).values() if isinstance(value, Rpc)]
@@ -86,6 +86,9 @@ class InProcessTriton:
                 return await script(request, context)
             try:
                 return await self.models.call(rpc, request, deadline_s=1)
+            except ModelNotFound as e:
+                which = f"'{e.model}'" + (f" version {e.version}" if e.version else "")
+                await context.abort(grpc.StatusCode.NOT_FOUND, f"Request for unknown model: {which} is not found")
             except SlipwayError as e:
                 await context.abort(grpc.StatusCode.INVALID_ARGUMENT, str(e))
 

@@ -92,7 +92,8 @@ REFUSALS = [
     ),
     (
         Status.INTERNAL,
-        "Failed to process the request(s) for model 'digits_0_0', message: Stub process 'digits_net_0_1' is not healthy.",
+        "Failed to process the request(s) for model 'digits_0_0', message: "
+        "Stub process 'digits_net_0_1' is not healthy.",
         errors.WorkerDied,
         "model 'digits_net' failed: its worker process died and is being restarted; try again in a few seconds",
     ),
@@ -216,7 +217,7 @@ def test_the_first_failing_part_cancels_the_others(triton: InProcessTriton) -> N
         await context.abort(Status.INVALID_ARGUMENT, "no")
 
     triton.scripts["ModelInfer"] = last_part_fails
-    with Client(triton.address) as client, pytest.raises(errors.InvalidInput, match="^no$"):
+    with Client(triton.address) as client, pytest.raises(errors.InvalidInput, match=r"^no$"):
         client.predict("iris", [IRIS_ROW] * 100)
     assert triton.cancelled.wait(10)
     assert fake.closed is False

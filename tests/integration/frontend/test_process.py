@@ -1,0 +1,280 @@
+"""``python -m slipway_frontend`` as an operator starts, asks and stops it, with a Triton made of Python behind it."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+
+import httpx
+import pytest
+
+from support.client import InProcessTriton, in_process_triton
+from support.frontend import IRIS_ROW, fake_triton
+
+COMMAND = [sys.executable, "-m", "slipway_frontend"]
+PREDICT = "/v1/models/iris/predict"
+
+
+@pytest.fixture(scope="module")
+def triton() -> Iterator[InProcessTriton]:
+    with in_process_triton(fake_triton()) as triton:
+        yield triton
+
+
+@dataclass
+class Running:
+    """A frontend process that has said where it listens."""
+
+    process: subprocess.Popen[str]
+    announced: str
+
+    @property
+    def url(self) -> str:
+        match = re.search(r"http://\S+", self.announced)
+        assert match, self.announced
+        return match.group()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, _, port = self.url.removeprefix("http://").rpartition(":")
+        return host, int(port)
+
+
+@contextmanager
+def running(triton: str, **environment: str) -> Iterator[Running]:
+    variables = {"SLIPWAY_HTTP_PORT": "0", "SLIPWAY_TRITON_GRPC": triton} | environment
+    process = subprocess.Popen(
+        COMMAND, env=os.environ | variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        yield Running(process, process.stdout.readline())
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture(scope="module")
+def frontend(triton: InProcessTriton) -> Iterator[Running]:
+    with running(triton.address, SLIPWAY_MAX_BODY_BYTES="100000") as running_:
+        yield running_
+
+
+def test_port_zero_takes_a_free_one_and_prints_it(frontend: Running, triton: InProcessTriton) -> None:
+    assert re.fullmatch(
+        rf"slipway frontend on http://127\.0\.0\.1:\d+ \(Triton at {triton.address}\)\n", frontend.announced
+    )
+    answer = httpx.post(frontend.url + PREDICT, json={"rows": [IRIS_ROW]})
+    assert answer.json()["predictions"][0]["label"] == "setosa"
+
+
+def raw(frontend: Running, request: bytes) -> tuple[int, str]:
+    """Status and body of an answer to bytes that no client library would send."""
+    with socket.create_connection(frontend.address, timeout=10) as connection:
+        connection.sendall(request)
+        answer = b""
+        while part := connection.recv(65536):
+            answer += part
+    head, _, body = answer.partition(b"\r\n\r\n")
+    return int(head.split()[1]), body.decode()
+
+
+@pytest.mark.parametrize(
+    ("path", "message"),
+    [
+        ("/v1/models/..", "no model '..' is served; available: digits, iris"),
+        ("/v1/models/../../etc/passwd", "there is no GET /v1/models/../../etc/passwd; the routes are listed at /docs"),
+        ("/v1/models/..%2f..%2fetc", "there is no GET /v1/models/../../etc; the routes are listed at /docs"),
+        ("/v2/models/../config", "no model '..' is served; available: digits, iris"),
+        ("/v2/models/%2e%2e", "no model '..' is served; available: digits, iris"),
+        ("/v1/models/a%0d%0ab", "no model 'a\\\\r\\\\nb' is served; available: digits, iris"),
+        ("//v1/models", "there is no GET //v1/models; the routes are listed at /docs"),
+        ("/v1/models/" + "n" * 10_240, f"no model '{'n' * 80}...' is served; available: digits, iris"),
+    ],
+)
+def test_no_trick_with_a_path_is_more_than_a_404(frontend: Running, path: str, message: str) -> None:
+    request = f"GET {path} HTTP/1.1\r\nHost: frontend\r\nConnection: close\r\n\r\n"
+    assert raw(frontend, request.encode()) == (404, f'{{"error":"{message}"}}')
+
+
+def test_a_body_without_end_is_cut_off(frontend: Running) -> None:
+    def endless() -> Iterator[bytes]:
+        while True:
+            yield b"x" * 10_000
+
+    with suppress(httpx.TransportError):  # some clients see the answer, some only that the connection ended
+        assert httpx.post(frontend.url + PREDICT, content=endless()).status_code == 413
+
+
+def test_a_chunked_body_a_little_beyond_the_limit_gets_its_answer(frontend: Running) -> None:
+    answer = httpx.post(frontend.url + PREDICT, content=(b"x" * 10_000 for _ in range(15)))
+    assert answer.status_code == 413
+    assert answer.json() == {
+        "error": "the body is larger than the 100000 bytes taken in one call; "
+        "send less, or raise SLIPWAY_MAX_BODY_BYTES"
+    }
+
+
+def test_a_body_that_is_announced_too_large_is_refused_and_the_next_request_is_served(frontend: Running) -> None:
+    with httpx.Client(base_url=frontend.url) as client:
+        assert client.post(PREDICT, content=b"x" * 199_000).status_code == 413
+        assert client.post(PREDICT, json={"rows": [IRIS_ROW]}).status_code == 200
+
+
+def test_a_triton_that_hangs_is_a_504_at_the_deadline(triton: InProcessTriton) -> None:
+    with running(triton.address, SLIPWAY_DEADLINE_S="0.3") as frontend:
+        triton.hang("ModelInfer")
+        try:
+            answer = httpx.post(frontend.url + PREDICT, json={"rows": [IRIS_ROW]})
+        finally:
+            triton.scripts.clear()
+        assert (answer.status_code, answer.json()) == (504, {"error": "model 'iris' did not answer within 0.3 s"})
+        assert httpx.post(frontend.url + PREDICT, json={"rows": [IRIS_ROW]}).status_code == 200
+
+
+def test_no_triton_is_a_503_with_the_remedy_and_no_reason_to_restart_the_frontend() -> None:
+    with socket.socket() as unused:
+        unused.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{unused.getsockname()[1]}"
+        with running(address) as frontend:
+            answer = httpx.post(frontend.url + PREDICT, json={"rows": [IRIS_ROW]})
+            assert answer.status_code == 503
+            assert answer.headers["retry-after"] == "2"
+            told = f"no Triton answers at {address} (connection refused); start one with: slipway up"
+            assert answer.json() == {"error": told}
+            assert httpx.get(f"{frontend.url}/readyz").status_code == 503
+            assert httpx.get(f"{frontend.url}/healthz").status_code == 200
+
+
+@pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_lets_the_request_in_flight_finish(how: signal.Signals) -> None:
+    released = threading.Event()
+
+    def answer(tensors: dict[str, object]) -> object:
+        released.wait(10)
+        return slow_model.answer(tensors)  # type: ignore[arg-type]
+
+    models = fake_triton()
+    slow_model = models.models["iris"]
+    models.models["iris"] = type(slow_model)(slow_model.config, answer)  # type: ignore[arg-type]
+    with in_process_triton(models) as triton, running(triton.address) as frontend:
+        answers: list[httpx.Response] = []
+        asking = threading.Thread(
+            target=lambda: answers.append(httpx.post(frontend.url + PREDICT, json={"rows": [IRIS_ROW]}))
+        )
+        asking.start()
+        wait_for(lambda: triton.taken["ModelInfer"] == 1)
+        frontend.process.send_signal(how)
+        wait_for(lambda: refuses(frontend.address))
+        released.set()
+        asking.join(10)
+        assert answers[0].status_code == 200
+        assert frontend.process.wait(5) == 0
+        _, complaints = frontend.process.communicate()
+        assert "Traceback" not in complaints
+
+
+def wait_for(condition: object) -> None:
+    deadline = time.monotonic() + 10
+    while not condition():  # type: ignore[operator]
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+
+
+def refuses(address: tuple[str, int]) -> bool:
+    try:
+        socket.create_connection(address, timeout=1).close()
+    except OSError:
+        return True
+    return False
+
+
+def test_a_request_that_never_ends_does_not_hold_up_the_end(triton: InProcessTriton) -> None:
+    triton.hang("ModelInfer")
+    try:
+        with (
+            running(triton.address, SLIPWAY_DRAIN_S="1") as frontend,
+            httpx.Client(base_url=frontend.url) as client,
+        ):
+            before = triton.taken["ModelInfer"]
+            answers: list[httpx.Response] = []
+            asking = threading.Thread(target=lambda: answers.append(client.post(PREDICT, json={"rows": [IRIS_ROW]})))
+            asking.start()
+            wait_for(lambda: triton.taken["ModelInfer"] > before)
+            frontend.process.terminate()
+            assert frontend.process.wait(5) == 0
+            assert "Traceback" not in frontend.process.communicate()[1]
+            asking.join(5)
+            assert answers[0].status_code == 503
+            told = "the frontend is shutting down and could not wait for the answer"
+            assert answers[0].json() == {"error": told}
+    finally:
+        triton.scripts.clear()
+
+
+def ended(*arguments: str, **environment: str) -> tuple[int, str, str]:
+    done = subprocess.run(
+        [*COMMAND, *arguments],
+        env=os.environ | environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_a_port_in_use_is_one_clear_line() -> None:
+    with socket.socket() as taken:
+        taken.bind(("127.0.0.1", 0))
+        taken.listen()
+        port = str(taken.getsockname()[1])
+        assert ended(SLIPWAY_HTTP_PORT=port) == (
+            1,
+            "",
+            f"slipway frontend: the frontend cannot listen on 127.0.0.1:{port} (Address already in use); "
+            "stop what uses the port, or set SLIPWAY_HOST and SLIPWAY_HTTP_PORT\n",
+        )
+
+
+@pytest.mark.parametrize(
+    ("arguments", "environment", "code", "message"),
+    [
+        (
+            ("--port", "eighty"),
+            {},
+            2,
+            "SLIPWAY_HTTP_PORT = 'eighty' is not valid: Input should be a valid integer, "
+            "unable to parse string as an integer",
+        ),
+        ((), {"SLIPWAY_DEADLINE_S": "0"}, 2, "SLIPWAY_DEADLINE_S = '0' is not valid: Input should be greater than 0"),
+        (
+            ("--triton", "http://localhost:8000"),
+            {},
+            1,
+            "'http://localhost:8000' is no address of a Triton's gRPC port; give host:port, such as 127.0.0.1:8001",
+        ),
+    ],
+)
+def test_a_wrong_setting_is_one_clear_line(
+    arguments: tuple[str, ...], environment: dict[str, str], code: int, message: str
+) -> None:
+    assert ended(*arguments, **environment) == (code, "", f"slipway frontend: {message}\n")
+
+
+def test_help_lists_every_setting() -> None:
+    from slipway_frontend import Settings
+
+    code, shown, _ = ended("--help")
+    assert code == 0
+    for name in Settings.model_fields:
+        assert f"SLIPWAY_{name.upper()}" in shown
