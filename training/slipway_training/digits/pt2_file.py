@@ -22,8 +22,11 @@ def pt2_bytes(net: nn.Module, inputs: Tensor) -> bytes:
     ``inputs`` are real ones, ``[n, ...]``. Raises :class:`BatchNotDynamic` when a reloaded answer differs.
     """
     batch = torch.export.Dim("batch", min=1, max=LARGEST_BATCH)
-    # A sample batch of 1 would be taken for a constant.
-    program = torch.export.export(net, (inputs[:2],), dynamic_shapes=({0: batch},))
+    try:
+        # A sample batch of 1 would be taken for a constant.
+        program = torch.export.export(net, (inputs[:2],), dynamic_shapes=({0: batch},))
+    except RuntimeError as e:
+        raise BatchNotDynamic(f"the net does not export with a dynamic batch: {str(e).splitlines()[0]}") from e
     buffer = io.BytesIO()
     torch.export.save(program, buffer)
     _try(buffer.getvalue(), net, inputs)

@@ -37,6 +37,12 @@ class Family:
     grid: Mapping[str, Sequence[Any]]
     scalers: tuple[Any, ...] = (StandardScaler(), MinMaxScaler())
 
+    def pipeline(self) -> Pipeline:
+        """The classifier behind what fills gaps and scales, not fitted yet."""
+        # A feature without any value in one of the folds must not vanish there.
+        imputer = SimpleImputer(strategy="median", keep_empty_features=True)
+        return Pipeline([("impute", imputer), ("scale", self.scalers[0]), ("model", self.classifier)])
+
 
 @dataclass(frozen=True)
 class Candidate:
@@ -131,11 +137,6 @@ def choose(candidates: Sequence[Candidate]) -> Choice:
 
 
 def _searched(family: Family, folds: StratifiedKFold, inputs: Array, targets: Array) -> Candidate:
-    steps = [
-        ("impute", SimpleImputer(strategy="median", keep_empty_features=True)),
-        ("scale", StandardScaler()),
-        ("model", family.classifier),
-    ]
     options: dict[str, Any] = {
         "scoring": {"accuracy": "accuracy", "log_loss": "neg_log_loss"},
         "refit": _best_index,
@@ -143,7 +144,7 @@ def _searched(family: Family, folds: StratifiedKFold, inputs: Array, targets: Ar
         "n_jobs": 1,
         "error_score": "raise",
     }
-    search: Any = GridSearchCV(Pipeline(steps), {"scale": list(family.scalers), **family.grid}, **options)
+    search: Any = GridSearchCV(family.pipeline(), {"scale": list(family.scalers), **family.grid}, **options)
     with warnings.catch_warnings():
         # A setting that does not converge within its bound is judged by its score like any other.
         warnings.simplefilter("ignore", ConvergenceWarning)

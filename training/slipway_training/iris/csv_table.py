@@ -68,7 +68,8 @@ class _Reader:
         self._path, self._features, self._labels, self._recipe = path, card.inputs, card.output.labels, recipe
 
     def table(self, stream: Iterator[str]) -> CsvTable:
-        lines = csv.reader(*self._with_delimiter(stream), strict=True)
+        stream, delimiter = self._with_delimiter(stream)
+        lines = csv.reader(stream, delimiter=delimiter, strict=True)
         header, columns, label_column = self._header(lines)
         inputs: list[list[float]] = []
         targets: list[int] = []
