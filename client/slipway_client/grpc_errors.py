@@ -89,6 +89,9 @@ def _unavailable(details: str, facts: CallFacts) -> SlipwayError:
         return Overloaded(facts.model, "its queue is full")
     if "Request timeout expired" in details:
         return Overloaded(facts.model, "the request waited in the queue longer than its timeout")
+    net = re.match(r"\S+_net version \d+: ", details)
+    if net:  # the decoding half of an image model found the other half full, or being replaced
+        return Overloaded(facts.model, details)
     if "is not allowed" in details:
         return UnsupportedByServer(f"Triton at {facts.address}: {details}")
     return ServerUnavailable(facts.address, _connection_trouble(details))

@@ -57,6 +57,12 @@ REFUSALS = [
         "try again later",
     ),
     (
+        Status.UNAVAILABLE,
+        "digits_net version 2: no such version is loaded",
+        errors.Overloaded,
+        "model 'iris' takes no more requests now (digits_net version 2: no such version is loaded); try again later",
+    ),
+    (
         Status.NOT_FOUND,
         "Request for unknown model: 'iris' has no available versions",
         errors.ModelNotFound,
