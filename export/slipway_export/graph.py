@@ -21,7 +21,7 @@ from slipway_export.wording import one_line
 MIN_IR_VERSION = 8
 MAX_IR_VERSION = 10
 MAX_OPSET = 21
-MAX_ML_OPSET = 3
+MAX_ML_OPSET = 4
 ML_DOMAIN = "ai.onnx.ml"
 
 RawOutput = Literal["logits", "probabilities", "value"]

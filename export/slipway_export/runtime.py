@@ -24,7 +24,7 @@ class Session:
         try:
             self._session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
         except Exception as e:  # its exceptions have no common base of their own
-            raise ExportFailed(model, f"ONNX Runtime cannot load the graph: {one_line(e)}") from None
+            raise ExportFailed(model, f"ONNX Runtime cannot load the graph: {_reason(e)}") from None
 
     def run(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
         """All outputs by name."""
@@ -35,4 +35,12 @@ class Session:
         except Exception as e:
             sizes = {len(array) for array in inputs.values()}
             batch = f" on a batch of {sizes.pop()}" if len(sizes) == 1 else ""
-            raise ExportFailed(self._model, f"ONNX Runtime cannot run the graph{batch}: {one_line(e)}") from None
+            raise ExportFailed(self._model, f"ONNX Runtime cannot run the graph{batch}: {_reason(e)}") from None
+
+
+def _reason(error: Exception) -> str:
+    """The end of the message: it begins with the place in ONNX Runtime's own source code."""
+    text = one_line(error, limit=10_000)
+    if "onnxruntime_src" in text:
+        text = text.rpartition(") ")[2]
+    return one_line(Exception(text))

@@ -1,15 +1,14 @@
-"""Small trained models and their cards, made in seconds, for tests of the export room and of what serves them."""
+"""Small trained models and their cards, made in a moment, for tests of the export room and of what serves them."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 import skops.io
-import torch
 from onnx import TensorProto, helper, numpy_helper
 from sklearn.datasets import load_iris
 from sklearn.linear_model import LogisticRegression
@@ -17,24 +16,19 @@ from sklearn.pipeline import Pipeline
 from sklearn.preprocessing import StandardScaler
 
 from slipway_core.card import ModelCard
-from slipway_core.images import ImageSpec, normalised
 
 FEATURES = ("sepal_length", "sepal_width", "petal_length", "petal_width")
 SPECIES = ("setosa", "versicolor", "virginica")
-DIGITS = tuple("0123456789")
-DIGIT_IMAGE: dict[str, Any] = {
-    "height": 8,
-    "width": 8,
-    "channels": 1,
-    "interpolation": "box",
-    "mean": [0.5],
-    "std": [0.5],
-}
+PIXELS = {"height": 8, "width": 8, "channels": 1, "interpolation": "box", "mean": [0.5], "std": [0.5]}
 
 
 def card(table: Mapping[str, Any], **changes: Any) -> ModelCard:
-    """A card from a table; ``changes`` replace whole sections."""
-    return ModelCard.from_mapping({**table, **changes})
+    """A card from a table. ``changes`` replace keys; those of ``source`` and ``batching`` are merged."""
+    merged = {**table, **changes}
+    for section in ("source", "batching"):
+        if section in changes:
+            merged[section] = {**table.get(section, {}), **changes[section]}
+    return ModelCard.from_mapping(merged)
 
 
 def save_samples(path: Path, inputs: np.ndarray, targets: np.ndarray | None = None) -> Path:
@@ -50,7 +44,7 @@ def iris_pipeline(*steps: Any) -> Pipeline:
 
 
 def iris_card(folder: Path, estimator: Any = None, **changes: Any) -> ModelCard:
-    """Saves the estimator and the samples in ``folder`` and describes them."""
+    """Saves the estimator and all of iris as samples in ``folder`` and describes them."""
     x, y = load_iris(return_X_y=True)
     skops.io.dump(iris_pipeline() if estimator is None else estimator, folder / "model.skops")
     table = {
@@ -68,76 +62,30 @@ def iris_card(folder: Path, estimator: Any = None, **changes: Any) -> ModelCard:
     return card(table, **changes)
 
 
-class SmallNet(torch.nn.Module):
-    """A convolution and a linear layer; another seed, another net."""
-
-    def __init__(self, classes: int, seed: int) -> None:
-        super().__init__()
-        torch.manual_seed(seed)
-        self.features = torch.nn.Conv2d(1, 4, 3, padding=1)
-        self.normal = torch.nn.BatchNorm2d(4)
-        self.classes = torch.nn.Linear(4 * 16, classes)
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        x = torch.nn.functional.max_pool2d(torch.relu(self.normal(self.features(x))), 2)
-        return self.classes(x.flatten(1))
-
-
-def save_program(path: Path, module: torch.nn.Module, example: torch.Tensor, *, dynamic: bool = True) -> Path:
-    shapes = ({0: torch.export.Dim("batch", min=1)},) if dynamic else None
-    torch.export.save(torch.export.export(module.eval(), (example,), dynamic_shapes=shapes), path)
-    return path
-
-
-def digit_images(count: int = 24, seed: int = 0) -> np.ndarray:
+def pixel_images(count: int = 24, seed: int = 0) -> np.ndarray:
     """uint8 [count, 8, 8, 1]: noise, which is all an untrained net deserves."""
     return np.random.default_rng(seed).integers(0, 256, (count, 8, 8, 1), dtype=np.uint8)
 
 
-def digits_card(folder: Path, seed: int = 0, **changes: Any) -> ModelCard:
-    """An untrained net for 8 x 8 images; another seed gives other answers."""
-    path = save_program(folder / f"model{seed}.pt2", SmallNet(10, seed), torch.zeros(2, 1, 8, 8))
-    table = {
-        "name": "digits",
-        "task": "classification",
-        "source": {
-            "kind": "torch",
-            "path": str(path),
-            "samples": str(save_samples(folder / "samples.npz", digit_images())),
-            "output": "logits",
-        },
-        "image": DIGIT_IMAGE,
-        "output": {"labels": DIGITS},
-        "batching": {"max_batch_size": 16},
-    }
-    return card(table, **changes)
-
-
-def linear_model(
-    weights: np.ndarray, *, batch: str | int = "n", softmax: bool = False, name: str = "x"
-) -> onnx.ModelProto:
-    """``y = x @ weights`` as ONNX, input ``name [batch, features]``, output ``y [batch, classes]``."""
+def linear_model(weights: np.ndarray, *, batch: str | int = "n", opset: int = 17) -> onnx.ModelProto:
+    """``y = x @ weights`` as ONNX: input ``x [batch, features]``, output ``y [batch, classes]``."""
     features, classes = weights.shape
-    nodes = [helper.make_node("MatMul", [name, "w"], ["product" if softmax else "y"])]
-    if softmax:
-        nodes.append(helper.make_node("Softmax", ["product"], ["y"], axis=1))
     graph = helper.make_graph(
-        nodes,
+        [helper.make_node("MatMul", ["x", "w"], ["y"])],
         "linear",
-        [helper.make_tensor_value_info(name, TensorProto.FLOAT, [batch, features])],
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, [batch, features])],
         [helper.make_tensor_value_info("y", TensorProto.FLOAT, [batch, classes])],
         [numpy_helper.from_array(weights.astype(np.float32), "w")],
     )
-    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", opset)], ir_version=8)
 
 
-def onnx_card(
-    folder: Path, model: onnx.ModelProto | bytes, inputs: Sequence[str] = ("a", "b"), **changes: Any
-) -> ModelCard:
-    """Two features and three classes unless said otherwise."""
-    content = model if isinstance(model, bytes) else model.SerializeToString()
-    (folder / "model.onnx").write_bytes(content)
-    samples = np.random.default_rng(1).normal(size=(12, len(inputs))).astype(np.float32)
+def onnx_card(folder: Path, model: onnx.ModelProto | bytes | None = None, **changes: Any) -> ModelCard:
+    """A linear model of two features and three classes, unless another one is given."""
+    rng = np.random.default_rng(1)
+    model = linear_model(rng.normal(size=(2, 3))) if model is None else model
+    (folder / "model.onnx").write_bytes(model if isinstance(model, bytes) else model.SerializeToString())
+    samples = rng.normal(size=(12, 2)).astype(np.float32)
     table = {
         "name": "linear",
         "task": "classification",
@@ -147,13 +95,36 @@ def onnx_card(
             "samples": str(save_samples(folder / "samples.npz", samples)),
             "output": "logits",
         },
-        "inputs": [{"name": name} for name in inputs],
+        "inputs": [{"name": "a"}, {"name": "b"}],
         "output": {"labels": ["x", "y", "z"]},
         "batching": {"max_batch_size": 8},
     }
     return card(table, **changes)
 
 
-def prepared_by_numpy(images: np.ndarray, **image: Any) -> np.ndarray:
-    """What the source model of an image card is fed."""
-    return normalised(images, ImageSpec.model_validate({**DIGIT_IMAGE, **image}))
+def pixels_card(folder: Path, seed: int = 0, **changes: Any) -> ModelCard:
+    """An image model of 8 x 8 grey pixels, as quickly exported as a tabular one; another seed, other answers."""
+    weights = np.random.default_rng(seed).normal(size=(64, 10)).astype(np.float32)
+    graph = helper.make_graph(
+        [helper.make_node("Flatten", ["x"], ["flat"]), helper.make_node("MatMul", ["flat", "w"], ["y"])],
+        "pixels",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 1, 8, 8])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 10])],
+        [numpy_helper.from_array(weights, "w")],
+    )
+    path = folder / f"pixels{seed}.onnx"
+    path.write_bytes(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)]).SerializeToString())
+    table = {
+        "name": "pixels",
+        "task": "classification",
+        "source": {
+            "kind": "onnx",
+            "path": str(path),
+            "samples": str(save_samples(folder / "samples.npz", pixel_images())),
+            "output": "logits",
+        },
+        "image": PIXELS,
+        "output": {"labels": list("0123456789")},
+        "batching": {"max_batch_size": 16},
+    }
+    return card(table, **changes)

@@ -20,6 +20,9 @@ import triton_python_backend_utils as pb_utils
 # Triton imports this file as ``<n>.model``, so that each version finds its own neighbour.
 from .decoding import ImageRefused, Pixels, Preparation, prepared
 
+_BINDINGS = "Failed for execute the inference request. "
+_PASSING = ("is not ready", "is not found", "unknown model", "maximum queue size", "unloading")
+
 Answers = dict[str, npt.NDArray[Any]]
 
 
@@ -84,13 +87,19 @@ class TritonPythonModel:
         )
         try:
             response = await call.async_exec()
-        except Exception as e:  # the bindings raise when the net is not loaded, or is being unloaded
-            reason = f"{self._net} version {self._version} is not ready: {e}"
-            raise NetFailed(reason, pb_utils.TritonError.UNAVAILABLE) from None
+        except Exception as e:  # the bindings have one exception for everything
+            raise self._failed(str(e), pb_utils.TritonError.INTERNAL) from None
         if response.has_error():
-            error = response.error()
-            raise NetFailed(f"{self._net} version {self._version}: {error.message()}", error.code())
+            raise self._failed(response.error().message(), response.error().code())
         return {tensor.name(): tensor.as_numpy() for tensor in response.output_tensors()}
+
+    def _failed(self, message: str, code: int) -> NetFailed:
+        """The bindings call every failure internal; a net that is absent or full may well answer later."""
+        passing = any(sign in message for sign in _PASSING)
+        reason = message.rpartition(_BINDINGS)[2].rstrip(".")
+        return NetFailed(
+            f"{self._net} version {self._version}: {reason}", pb_utils.TritonError.UNAVAILABLE if passing else code
+        )
 
     def _responses(
         self,

@@ -14,7 +14,7 @@ from slipway_core.errors import ExportFailed
 from slipway_core.predictions import LABEL_TENSOR, PROBABILITIES_TENSOR
 from slipway_core.tensors import Array, TensorSpec, datatype_of
 from slipway_export.answers import answers, check_width, raw_output_kind
-from slipway_export.graph import RawOutput, Surgery, append_answers, input_names
+from slipway_export.graph import MAX_IR_VERSION, RawOutput, Surgery, append_answers, input_names
 from slipway_export.runtime import Session
 from slipway_export.signature import source_inputs
 
@@ -28,15 +28,19 @@ class OnnxFile:
 
     libraries = ()
 
-    def __init__(self, card: ModelCard, model: ModelProto, content: bytes) -> None:
+    def __init__(self, card: ModelCard, model: ModelProto) -> None:
         self._card, self._model = card, model
         self._inputs = self._matched_inputs()
         outputs = {value.name: value for value in model.graph.output}
+        for name, value in outputs.items():
+            if not value.type.HasField("tensor_type"):
+                reason = f"the output {name!r} is no tensor (a ZipMap?); convert it with options={{'zipmap': False}}"
+                raise ExportFailed(card.name, reason)
         self._complete = card.source.output is None and {LABEL_TENSOR, PROBABILITIES_TENSOR} <= outputs.keys()
         self._kind: RawOutput | None = None if self._complete else raw_output_kind(card)
         self._raw = outputs[PROBABILITIES_TENSOR] if self._complete else model.graph.output[0]
         self._check_output()
-        self._session = Session(card.name, content)
+        self._session = Session(card.name, _readable(model).SerializeToString())
 
     @classmethod
     def read(cls, card: ModelCard, content: bytes) -> OnnxFile:
@@ -50,7 +54,7 @@ class OnnxFile:
         if any(tensor.data_location == onnx.TensorProto.EXTERNAL for tensor in model.graph.initializer):
             one_file = f'onnx.save(onnx.load("{path.name}"), "one-file.onnx")'
             raise ExportFailed(card.name, f"{path} keeps its weights in other files; make it one: {one_file}")
-        return cls(card, model, content)
+        return cls(card, model)
 
     def to_onnx(self) -> Surgery:
         surgery = Surgery(self._model)
@@ -90,14 +94,17 @@ class OnnxFile:
         return matched
 
     def _check_output(self) -> None:
-        if not self._raw.type.HasField("tensor_type"):
-            raise ExportFailed(
-                self._card.name,
-                f"the output {self._raw.name!r} is no tensor (a ZipMap?); convert it with options={{'zipmap': False}}",
-            )
         dims = self._raw.type.tensor_type.shape.dim
         if len(dims) == 2 and dims[1].HasField("dim_value"):
             check_width(self._card, dims[1].dim_value)
+
+
+def _readable(model: ModelProto) -> ModelProto:
+    """The same graph in a container format that this ONNX Runtime takes: tools write newer ones than they need."""
+    copy = ModelProto()
+    copy.CopyFrom(model)
+    copy.ir_version = min(copy.ir_version, MAX_IR_VERSION)
+    return copy
 
 
 def _spec(card: ModelCard, value: ValueInfoProto) -> TensorSpec:

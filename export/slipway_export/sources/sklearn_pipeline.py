@@ -22,7 +22,7 @@ from slipway_core.predictions import LABEL_TENSOR, PROBABILITIES_TENSOR, VALUE_T
 from slipway_core.rows import FEATURES_TENSOR, is_one_tensor
 from slipway_core.tensors import Array
 from slipway_export.answers import check_width
-from slipway_export.graph import MAX_ML_OPSET, ML_DOMAIN, Surgery
+from slipway_export.graph import ML_DOMAIN, Surgery
 from slipway_export.wording import one_line
 
 _METRICS = ("Euclidean", "Manhattan", "Minkowski")
@@ -49,8 +49,8 @@ TRUSTED = frozenset(
         "sklearn.tree._tree.Tree",
     }
 )
-# Any opset up to MAX_OPSET would do; this one every ONNX Runtime since 1.14 reads.
-TARGET_OPSET = {"": 18, ML_DOMAIN: MAX_ML_OPSET}
+# Old enough for every ONNX Runtime of the last years, new enough for every converter.
+TARGET_OPSET = {"": 18, ML_DOMAIN: 3}
 
 
 class SklearnPipeline:
