@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import shlex
-import shutil
 import subprocess
 import zlib
 from collections.abc import Iterator
@@ -14,21 +12,11 @@ from pathlib import Path
 from struct import pack
 
 import pytest
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, Page, expect
 
 from slipway_client import FakeModel, FakeTransport
 from slipway_core.card import ModelCard
 from support.frontend import fake_triton, frontend
-
-FLAGS = [
-    "--no-sandbox",
-    "--disable-gpu",
-    "--disable-dev-shm-usage",
-    "--disable-background-networking",
-    "--disable-component-update",
-    "--no-first-run",
-]
-HOW_TO_GET_IT = "no Chromium on PATH; install the system's package, such as: apt-get install chromium"
 
 
 def png(width: int, height: int, gray: int) -> bytes:
@@ -44,19 +32,6 @@ def png(width: int, height: int, gray: int) -> bytes:
 
 def upload(name: str, content: bytes) -> dict[str, object]:
     return {"name": name, "mimeType": "image/png", "buffer": content}
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
-    if chromium is None:
-        if os.environ.get("CI"):
-            pytest.fail(HOW_TO_GET_IT)
-        pytest.skip(HOW_TO_GET_IT)
-    with sync_playwright() as playwright:
-        browser = playwright.chromium.launch(executable_path=chromium, args=FLAGS)
-        yield browser
-        browser.close()
 
 
 @pytest.fixture
