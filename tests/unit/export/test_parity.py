@@ -51,7 +51,7 @@ def test_every_sample_is_compared_at_every_size_and_the_last_batch_is_filled_up(
     record = gate(tmp_path, converted, batching={"max_batch_size": 16})
     assert record.batches == (1, 2, 7, 16)
     assert record.samples == 10
-    assert seen == dict.fromkeys((1, 2, 7, 16), set(map(float, range(10))))
+    assert seen == {size: set(map(float, range(10))) for size in (1, 2, 7, 16)}
 
 
 def test_the_record_names_the_worst_element(tmp_path: Path) -> None:
@@ -158,7 +158,7 @@ def refused(folder: Path, samples: Any) -> str:
 
 
 def test_a_card_without_samples_is_refused(tmp_path: Path) -> None:
-    assert "the card has no source.samples; the parity gate needs real ones" in refused(tmp_path, None)
+    assert "the card has no source.samples; the parity gate compares on real samples" in refused(tmp_path, None)
 
 
 def test_samples_of_another_form_are_refused_with_both(tmp_path: Path) -> None:
@@ -178,5 +178,5 @@ def test_samples_that_are_pickled_broken_empty_or_absent_are_refused(tmp_path: P
     (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 no more")
     assert "cannot be read" in refused(tmp_path, tmp_path / "broken.npz")
     assert "must hold at least one sample" in refused(tmp_path, save_samples(tmp_path / "none.npz", np.zeros((0, 2))))
-    with pytest.raises(SourceNotFound, match="absent.npz does not exist; train the model again"):
+    with pytest.raises(SourceNotFound, match=r"absent\.npz does not exist; train the model again"):
         read_samples(onnx_card(tmp_path, source={"samples": str(tmp_path / "absent.npz")}))
