@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from collections.abc import Iterator
 from io import BytesIO
 from typing import Any
@@ -14,7 +16,7 @@ from PIL import Image
 from support.export import pixel_images
 from support.frontend import IRIS_ROW, frontend
 from support.served import FLOWERS, MIRROR, PIXELS, publish_all
-from support.triton import RunningTriton
+from support.triton import RunningTriton, wait_until, workers
 
 
 @pytest.fixture(scope="module")
@@ -119,3 +121,22 @@ def test_readiness_is_tritons(ours: httpx.Client) -> None:
     models = {model["name"] for model in ours.get("/readyz").json()["models"]}
     assert {FLOWERS, PIXELS, f"{PIXELS}_net", MIRROR} <= models
     assert ours.get(f"/v2/models/{FLOWERS}/ready").json() == {"name": FLOWERS, "ready": True}
+
+
+def test_a_killed_worker_is_told_as_such_until_the_model_answers_again(
+    ours: httpx.Client, triton: RunningTriton
+) -> None:
+    body = {"inputs": [tensor("in_int8", "INT8", [1])]}
+    (worker,) = workers(triton.server, MIRROR)
+    os.kill(worker, signal.SIGKILL)
+    seen: set[tuple[int, str]] = set()
+
+    def recovered() -> bool:
+        answer = ours.post(f"/v2/models/{MIRROR}/infer", json=body)
+        seen.add((answer.status_code, answer.json().get("error", "")))
+        return answer.status_code == 200 and workers(triton.server, MIRROR) not in ([], [worker])
+
+    wait_until(recovered, 30, "the model did not come back")
+    died = f"model '{MIRROR}' failed: its worker process died and is being restarted; try again in a few seconds"
+    assert seen <= {(200, ""), (503, died)}
+    assert all(model["ready"] for model in ours.get("/readyz").json()["models"] if model["name"] == MIRROR)
