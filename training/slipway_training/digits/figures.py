@@ -41,8 +41,10 @@ def learning_curves(fitted: Fitted) -> Picture:
 def image_rows(images: Array, titles: Sequence[str], wrong: Sequence[bool], caption: str) -> Picture:
     """Images ``[n, h, w]`` in rows of eight, each under its title; the wrong ones' titles stand out."""
     rows = -(-len(images) // _ACROSS)
-    figure = Figure(figsize=(10, 1.75 * rows), layout="constrained")
-    cells = figure.subplots(rows, _ACROSS, squeeze=False).flat
+    # A row without titles needs no room for them.
+    heights = [1.75 if any(titles[row * _ACROSS : (row + 1) * _ACROSS]) else 1.3 for row in range(rows)]
+    figure = Figure(figsize=(10, sum(heights)), layout="constrained")
+    cells = figure.subplots(rows, _ACROSS, squeeze=False, height_ratios=heights).flat
     for axes in cells:
         axes.axis("off")
     for axes, image, title, is_wrong in zip(figure.axes[: len(images)], images, titles, wrong, strict=True):

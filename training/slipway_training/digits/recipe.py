@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -62,6 +63,7 @@ def run(job: Job) -> Trained:
         probabilities = logits_of(model, inputs[split.test]).softmax(dim=1).numpy()
         summary = _summary(job, digits, split, probabilities, fitted, how)
         report = _report(job, digits, split, probabilities, fitted, summary)
+        job.progress.step()
         job.progress.end()
     return Trained(MODEL_FILE, model, digits.images[split.test], digits.targets[split.test], report, summary)
 
@@ -113,15 +115,7 @@ def _summary(
         rows_train=len(split.train) + len(split.validation),
         rows_test=len(split.test),
         labels=labels,
-        parameters={
-            **dataclasses.asdict(how),
-            "weights": parameter_count(fitted.net),
-            "epochs": len(fitted.history),
-            "best_epoch": fitted.best_epoch,
-            "validation": VALIDATION,
-            "held_out": HELD_OUT,
-            "history": [dataclasses.asdict(epoch) for epoch in fitted.history],
-        },
+        parameters=_parameters(fitted, how),
         metrics=metrics_of(labels, digits.targets[split.test], predicted),
         libraries=library_versions("numpy", "scikit-learn", "torch"),
         baseline=Baseline(
@@ -130,6 +124,18 @@ def _summary(
         ),
         seconds=0.0,
     )
+
+
+def _parameters(fitted: Fitted, how: Settings) -> dict[str, Any]:
+    return {
+        **dataclasses.asdict(how),
+        "weights": parameter_count(fitted.net),
+        "epochs": len(fitted.history),
+        "best_epoch": fitted.best_epoch,
+        "validation": VALIDATION,
+        "held_out": HELD_OUT,
+        "history": [dataclasses.asdict(epoch) for epoch in fitted.history],
+    }
 
 
 def _report(
@@ -165,5 +171,5 @@ def _examples(job: Job, digits: Digits, split: _Split) -> Picture:
     pixels = ((torch.cat([inputs, *copies]) - black) / (white - black) * 255).round().numpy()[:, 0]
     titles = [f"a {job.card.output.labels[target]}" for target in digits.targets[rows]]
     titles += [""] * 2 * len(rows)
-    caption = "Training images (top row) and two of the changed copies that the net saw of each."
+    caption = "Training images (top row) and below each two changed copies, of the kind that the net is shown."
     return figures.image_rows(pixels, titles, [False] * len(titles), caption)

@@ -60,8 +60,9 @@ class Candidate:
 
 @dataclass(frozen=True)
 class Choice:
-    """The taken candidate, the one with the best mean, and the mean from which on a candidate counts as equal."""
+    """All candidates, the taken one, the one with the best mean, and the mean from which on one counts as equal."""
 
+    candidates: tuple[Candidate, ...]
     chosen: Candidate
     best: Candidate
     threshold: float
@@ -133,7 +134,7 @@ def choose(candidates: Sequence[Candidate]) -> Choice:
     best = max(candidates, key=lambda candidate: (candidate.accuracy, -candidate.log_loss))
     threshold = best.accuracy - best.error
     chosen = next(candidate for candidate in candidates if candidate.accuracy >= threshold)
-    return Choice(chosen, best, threshold)
+    return Choice(tuple(candidates), chosen, best, threshold)
 
 
 def _searched(family: Family, folds: StratifiedKFold, inputs: Array, targets: Array) -> Candidate:

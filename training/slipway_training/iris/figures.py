@@ -98,16 +98,16 @@ def correlation_heat_map(flowers: Flowers) -> Picture:
     return picture(figure, caption, caption)
 
 
-def comparison(choice: Choice, candidates: Sequence[Any]) -> Picture:
+def comparison(choice: Choice) -> Picture:
     """Cross-validated accuracy of every candidate's best settings, fold by fold."""
     figure = Figure(figsize=(8.6, 3.8), layout="constrained")
     axes = figure.add_subplot()
-    for at, candidate in enumerate(reversed(candidates)):
+    for at, candidate in enumerate(reversed(choice.candidates)):
         colour = ACCENT if candidate is choice.chosen else MUTED
         axes.scatter(candidate.fold_accuracies, [at] * len(candidate.fold_accuracies), s=14, color=colour, alpha=0.35)
         axes.errorbar(candidate.accuracy, at, xerr=candidate.error, fmt="o", color=colour, capsize=4, linewidth=2)
     axes.axvline(choice.threshold, color=INK, linestyle="--", linewidth=1)
-    axes.set_yticks(range(len(candidates)), [candidate.name for candidate in reversed(candidates)])
+    axes.set_yticks(range(len(choice.candidates)), [candidate.name for candidate in reversed(choice.candidates)])
     axes.set_xlabel("accuracy over the folds")
     axes.grid(axis="x")
     caption = (
@@ -132,10 +132,10 @@ def chosen_boundaries(flowers: Flowers, choice: Choice) -> Picture:
     return picture(figure, caption, caption)
 
 
-def all_boundaries(flowers: Flowers, candidates: Sequence[Any]) -> Picture:
+def all_boundaries(flowers: Flowers, choice: Choice) -> Picture:
     """Each candidate's borders over the petals."""
     figure = Figure(figsize=(10, 6.4), layout="constrained")
-    for axes, candidate in zip(figure.subplots(2, 3, sharex=True, sharey=True).flat, candidates, strict=True):
+    for axes, candidate in zip(figure.subplots(2, 3, sharex=True, sharey=True).flat, choice.candidates, strict=True):
         _boundaries(axes, flowers, candidate.pipeline, "petal")
         axes.set_title(candidate.name)
         axes.label_outer()
