@@ -15,6 +15,7 @@ from slipway_core.errors import InferenceFailed
 from slipway_core.rows import FEATURES_TENSOR, is_one_tensor
 
 TIMEOUT_S = 30.0
+_PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".gif", ".bmp", ".tif", ".tiff")
 
 
 @dataclass(frozen=True)
@@ -59,12 +60,14 @@ def _image_request(card: ModelCard, address: str) -> FirstRequest | None:
         return None
     path = f"/v1/models/{card.name}/classify"
     curl = f"curl -s http://{address}{path} -F file=@{shlex.quote(str(picture))}"
-    return FirstRequest(card.name, path, picture.read_bytes(), "image/png", curl)
+    return FirstRequest(card.name, path, picture.read_bytes(), "application/octet-stream", curl)
 
 
 def _sample_picture(card: ModelCard) -> Path | None:
-    """The first of the recipe's samples as a PNG file beside them."""
+    """The first image of the samples: a file of their folder, or written as PNG beside their arrays."""
     samples = card.source.samples
+    if samples is not None and samples.is_dir():
+        return min((file for file in samples.iterdir() if file.suffix.lower() in _PICTURES), default=None)
     if samples is None or not samples.is_file():
         return None
     picture = samples.with_name("sample.png")

@@ -84,7 +84,8 @@ class Tolerance(_Frozen):
 class Source(_Frozen):
     """The trained model's files; relative paths start at the working directory.
 
-    ``samples`` is an ``.npz`` with the array ``inputs`` (rows, or uint8 images), used by the parity gate.
+    ``samples`` is an ``.npz`` with the array ``inputs`` (rows, or uint8 images), or for an image model a folder of
+    image files; the parity gate compares on them.
     ``summary`` is the training run's summary, which goes into the manifest.
     """
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -47,11 +48,11 @@ def read_samples(card: ModelCard) -> Samples:
     if path is None:
         raise ExportFailed(
             card.name,
-            "the card has no source.samples; the parity gate compares on real samples (an .npz with 'inputs')",
+            "the card has no source.samples; the parity gate compares on real samples (an .npz with 'inputs', or for "
+            "an image model a folder of images)",
         )
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {name: file[name] for name in file.files}
+        arrays = _images_in(card, path) if path.is_dir() else _arrays_in(path)
     except FileNotFoundError:
         raise SourceNotFound(card.name, str(path), "train the model again, or mend the card's source.samples") from None
     except (OSError, ValueError, EOFError, zipfile.BadZipFile) as e:
@@ -62,6 +63,29 @@ def read_samples(card: ModelCard) -> Samples:
         raise ExportFailed(card.name, f"{path} must hold at least one sample, and as many of each input")
     chosen = np.unique(np.linspace(0, count - 1, min(count, MOST)).astype(np.int64))
     return Samples({name: array[chosen] for name, array in inputs.items()})
+
+
+def _arrays_in(path: Path) -> dict[str, Array]:
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def _images_in(card: ModelCard, folder: Path) -> dict[str, Array]:
+    """The folder's image files, decoded as the served model decodes them; of many an even choice of ``MOST``."""
+    if card.image is None:
+        raise ExportFailed(card.name, f"{folder} is a folder; a model of rows takes its samples from an .npz file")
+    from slipway_export.image_model.decoding import ImageRefused, Preparation, prepared
+
+    preparation = Preparation.from_json(card.image.model_dump_json())
+    files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+    chosen = np.unique(np.linspace(0, len(files) - 1, min(len(files), MOST)).astype(int)) if files else []
+    images: list[Array] = []
+    for at in chosen:
+        try:
+            images.append(prepared(files[at].read_bytes(), preparation))
+        except ImageRefused as e:
+            raise ExportFailed(card.name, f"the sample {files[at]} cannot be used: {e}") from None
+    return {"inputs": np.stack(images) if images else np.empty((0, *card.image.shape), np.uint8)}
 
 
 def _as_tensors(card: ModelCard, arrays: dict[str, Array]) -> dict[str, Array]:

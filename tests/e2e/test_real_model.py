@@ -24,6 +24,7 @@ task = "classification"
 [source]
 kind = "onnx"
 path = "{data}/models/mobilenetv2-12-qdq/mobilenetv2-12-qdq.onnx"
+samples = "{data}/photos/tulips"
 output = "logits"
 [image]
 height = 224
