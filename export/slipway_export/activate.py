@@ -21,7 +21,7 @@ from slipway_export.publish import labels_text
 
 MOST_LIVE = 2
 LOAD_TIMEOUT_S = 300.0
-READY_TIMEOUT_S = 10.0
+READY_TIMEOUT_S = 3.0  # Triton answers a load when it is done
 _POLL_S = 0.05
 
 # Have Triton read a model's configuration again, and wait until these versions answer.
@@ -100,9 +100,7 @@ def _triton(address: str | None) -> Generator[_Load]:
                 deadline = time.monotonic() + READY_TIMEOUT_S
                 while not client.model_ready(model, str(version)):
                     if time.monotonic() > deadline:
-                        reason = (
-                            f"the Triton at {address} loaded it without version {version}; it serves another folder"
-                        )
+                        reason = f"the Triton at {address} has no version {version} of it; it serves another folder"
                         raise RepositoryBroken(model, reason)
                     time.sleep(_POLL_S)
 
