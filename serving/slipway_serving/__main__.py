@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from contextlib import suppress
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated
@@ -49,7 +50,8 @@ def serve(  # noqa: PLR0913, PLR0917  a command's options are its parameters
             keep_going=keep_going,
             docker_image=docker_image,
         )
-        with start(options) as running:
+        # Ctrl-C may come before wait() takes it; once Triton runs it means "stop", not "failed".
+        with start(options) as running, suppress(KeyboardInterrupt):
             typer.echo(f"Triton is ready: {', '.join(running.models())}")
             typer.echo(f"gRPC {running.grpc_address}  HTTP http://{running.http_address}")
             running.wait()

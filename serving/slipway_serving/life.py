@@ -42,10 +42,10 @@ class Plan:
 
 
 class Life:
-    """A running Triton with its log and, once its models answer, its watchdog."""
+    """A running Triton with its log and its watchdog, which counts in ``restarts`` what it loads anew."""
 
-    def __init__(self, plan: Plan, repository: Repository) -> None:
-        self._plan = plan
+    def __init__(self, plan: Plan, repository: Repository, restarts: dict[str, int]) -> None:
+        self._plan, self._restarts = plan, restarts
         self.log = TritonLog(plan.options.log, plan.options.verbose)
         self._folder = make_runtime_folder(plan.installation)
         settings = Settings(
@@ -79,9 +79,10 @@ class Life:
         """
         deadline = time.monotonic() + timeout_s
         client = self._connect(deadline, timeout_s)
-        # Imported while Triton starts, which takes as long.
         from slipway_serving.loading import broken_line, load_models
 
+        # From the first load on: a worker that nobody saw alive is nobody's when it is dead.
+        self._watch(client)
         outcome = load_models(client, repository.stages(), deadline - time.monotonic(), self.log.reason)
         if self.triton.ended.is_set():
             raise self._died("while it loaded the models")
@@ -92,16 +93,6 @@ class Life:
         self._await(lambda: all(client.model_ready(name) for name in outcome.loaded), deadline, timeout_s)
         self.log.starting = False
         return sorted(outcome.loaded)
-
-    def watch(self, restarts: dict[str, int], say: Callable[[str], None]) -> None:
-        """Have dead workers replaced from now on. In a container they cannot be seen from outside."""
-        if isinstance(self._plan.installation, Docker) or self._client is None:
-            return
-        from slipway_serving.watchdog import Watchdog, Watched
-
-        watched = Watched(self.pid, self._repository, self._client, self.grpc_address)
-        self._watchdog = Watchdog(watched, restarts, say)
-        self._watchdog.start()
 
     def end(self, drain_s: float) -> None:
         """Let requests in flight finish for at most ``drain_s`` seconds and end Triton; returns when it is gone."""
@@ -128,8 +119,19 @@ class Life:
             self._watchdog.stop()
             self._watchdog = None
 
+    def _watch(self, client: Client) -> None:
+        """Have dead workers replaced. In a container they cannot be seen from outside."""
+        if isinstance(self._plan.installation, Docker):
+            return
+        from slipway_serving.watchdog import Watchdog, Watched
+
+        watched = Watched(self.pid, self._repository, client, self.grpc_address)
+        self._watchdog = Watchdog(watched, self._restarts, self._plan.options.log)
+        self._watchdog.start()
+
     def _connect(self, deadline: float, timeout_s: float) -> Client:
         host = self._plan.ports
+        # Imported while Triton starts, which takes as long.
         from slipway_client import Client
 
         listening = (host.grpc, host.http, host.metrics)

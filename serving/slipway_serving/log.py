@@ -17,7 +17,7 @@ _LEVELS = {"I": "INFO", "W": "WARNING", "E": "ERROR", "F": "FATAL"}
 _NOISE = re.compile(
     r"CUDA driver version is insufficient|CudaDriverHelper has not been initialized|unable to create stream"
     r"|Failed to initialize NVML|DCGM unable to start|unable to get number of CUDA devices|CUDA memory pool disabled"
-    r"|Error: NVML|failed to load all models"
+    r"|pinned system memory|Error: NVML|failed to load all models"
 )
 # The same failure is told by three layers; the model's life cycle tells it best.
 _ECHOES = ("backend_model.cc", "pb_stub.cc", "python_be.cc")

@@ -48,10 +48,11 @@ def start(options: ServeOptions) -> Server:
         options.log(f"models in Python run inside {installation.image}; image models need Pillow there")
     gpu = bool(facts.gpu().ok)
     tries = PORT_TRIES if 0 in (options.http_port, options.grpc_port, options.metrics_port) else 1
+    restarts: dict[str, int] = {}
     while True:
         plan = Plan(options, installation, _ports(options), gpu, os.environ.copy())
         try:
-            life, models = _begin(plan, repository, options.keep_going)
+            life, models = _begin(plan, repository, options.keep_going, restarts)
             break
         except CannotServe as e:
             tries -= 1
@@ -59,7 +60,7 @@ def start(options: ServeOptions) -> Server:
             if not tries or "already in use" not in e.reason.lower():
                 raise
     options.log(f"Triton is up after {time.monotonic() - begin:.1f} s: {installation}")
-    return Server(plan, life, models)
+    return Server(plan, life, models, restarts)
 
 
 class Server:
@@ -68,14 +69,12 @@ class Server:
     ``restarts`` counts by model how often its workers were replaced, ``triton_restarts`` how often Triton itself was.
     """
 
-    def __init__(self, plan: Plan, life: Life, models: list[str]) -> None:
-        self._plan, self._life, self._models = plan, life, models
+    def __init__(self, plan: Plan, life: Life, models: list[str], restarts: dict[str, int]) -> None:
+        self._plan, self._life, self._models, self.restarts = plan, life, models, restarts
         self._stopping, self._ended = threading.Event(), threading.Event()
         self._stop_lock, self._life_lock = threading.Lock(), threading.Lock()
         self._failure: CannotServe | None = None
-        self.restarts: dict[str, int] = {}
         self.triton_restarts = 0
-        life.watch(self.restarts, plan.options.log)
         self._keeper = threading.Thread(target=self._keep, name="slipway-keeper", daemon=True)
         self._keeper.start()
 
@@ -172,12 +171,11 @@ class Server:
                 return False
             try:
                 repository = read_repository(self._plan.options.repository)
-                self._life, self._models = _begin(self._plan, repository, keep_going=True)
+                self._life, self._models = _begin(self._plan, repository, True, self.restarts)
             except SlipwayError as e:
                 self._give_up(f"Triton ended and could not be started again ({e})")
                 return False
             self.triton_restarts += 1
-            self._life.watch(self.restarts, self._plan.options.log)
         self._plan.options.log(
             f"Triton is up again after {time.monotonic() - begin:.1f} s (restart {self.triton_restarts})"
         )
@@ -208,8 +206,8 @@ def _another_free_port(host: str, taken: list[int]) -> int:
     return port
 
 
-def _begin(plan: Plan, repository: Repository, keep_going: bool) -> tuple[Life, list[str]]:
-    life = Life(plan, repository)
+def _begin(plan: Plan, repository: Repository, keep_going: bool, restarts: dict[str, int]) -> tuple[Life, list[str]]:
+    life = Life(plan, repository, restarts)
     try:
         return life, life.bring_up(repository, plan.options.ready_timeout_s, keep_going)
     except BaseException:

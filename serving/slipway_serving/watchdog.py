@@ -13,7 +13,7 @@ from slipway_core.errors import SlipwayError
 from slipway_serving.reviving import revive
 from slipway_serving.workers import Child, Worker, children_of, in_words, worker_at
 
-LOOK_EVERY_S = 0.2
+LOOK_EVERY_S = 0.1
 CALM_S = 60.0
 LONGEST_PAUSE_S = 30.0
 # Triton collects a worker it has asked to end at once; one that ended by itself it never collects.
@@ -136,11 +136,12 @@ class Watchdog:
 
     def _revive(self, worker: Worker, status: int, pause_s: float) -> None:
         ended = f"model {worker.model!r}: its worker (pid {worker.pid}) {in_words(status)}"
+        count = self.restarts.get(worker.model, 0) + 1
         try:
             if self._stopping.wait(pause_s):
                 return
             begin = time.monotonic()
-            revive(self._address, worker.model, timeout_s=CALM_S)
+            revive(self._address, worker.model, count, timeout_s=CALM_S)
         except SlipwayError as e:
             if not self._stopping.is_set():
                 self._say(f"{ended} and it could not be loaded anew: {e}")
@@ -148,5 +149,5 @@ class Watchdog:
             return
         finally:
             self._busy.discard(worker.model)
-        count = self.restarts[worker.model] = self.restarts.get(worker.model, 0) + 1
+        self.restarts[worker.model] = count
         self._say(f"{ended}; loaded anew in {time.monotonic() - begin:.1f} s (restart {count})")

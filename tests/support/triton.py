@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import os
+import re
+import tempfile
 import time
 from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import contextmanager
@@ -151,8 +152,21 @@ def alive(pid: int) -> bool:
         return False
 
 
-def traces() -> set[str]:
-    """What servers leave in /dev/shm and among temporary files while they run."""
-    namespace = str(Path("/proc/self/ns/pid").readlink()).strip("pid:[]")
-    folders = (Path("/dev/shm"), Path(os.environ.get("TMPDIR", "/tmp")))
-    return {str(path) for folder in folders for path in folder.glob(f"slipway-{namespace}-*")}
+def guardian_of(server_pid: int) -> int:
+    """The guardian above a Triton."""
+    parent = int(Path(f"/proc/{server_pid}/stat").read_text().rpartition(")")[2].split()[1])
+    assert "_guardian.py" in command_line(parent)
+    return parent
+
+
+def name_of(guardian: int) -> str:
+    """The name by which a server marks everything of its own."""
+    match = re.search(r"--prefix (\S+)-", command_line(guardian))
+    assert match is not None
+    return match[1]
+
+
+def traces(name: str) -> set[str]:
+    """What the server of that name has in /dev/shm and among temporary files."""
+    folders = (Path("/dev/shm"), Path(tempfile.gettempdir()))
+    return {str(path) for folder in folders for path in folder.glob(f"{name}*")}

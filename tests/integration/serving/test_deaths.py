@@ -1,0 +1,248 @@
+"""What dies is noticed and replaced; what is killed leaves nothing behind."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from slipway_client import Client
+from slipway_core.errors import SlipwayError
+from support.triton import (
+    RunningTriton,
+    alive,
+    descendants,
+    guardian_of,
+    name_of,
+    publish_doubler,
+    publish_python,
+    start_triton,
+    traces,
+    wait_until,
+    workers,
+)
+
+ECHO = """
+import os
+
+import triton_python_backend_utils as pb_utils
+
+class TritonPythonModel:
+    def execute(self, requests):
+        arrays = [request.inputs()[0].as_numpy() for request in requests]
+        if any(array[0, 0] < 0 for array in arrays):
+            os._exit(3)
+        return [pb_utils.InferenceResponse([pb_utils.Tensor("y", array)]) for array in arrays]
+"""
+PAIR = """
+max_batch_size: 8
+input { name: "x" data_type: TYPE_FP32 dims: 2 }
+output { name: "y" data_type: TYPE_FP32 dims: 2 }
+"""
+ONE = {"x": np.ones((1, 2), np.float32)}
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[RunningTriton]:
+    """A server that these tests may hurt."""
+    repository = tmp_path_factory.mktemp("hurt")
+    publish_doubler(repository)
+    publish_doubler(repository, "bystander")
+    publish_python(repository, "echo", ECHO, PAIR)
+    with start_triton(repository) as triton:
+        yield triton
+
+
+@pytest.fixture
+def log(running: RunningTriton) -> Iterator[list[str]]:
+    """What the server has said during the test; shown when the test fails."""
+    begin = len(running.lines)
+    said: list[str] = []
+    yield said
+    print("\n".join(running.lines[begin:]))
+
+
+@dataclass
+class Load:
+    """Clients that keep asking: when the requests that were answered ended, and when those that failed began."""
+
+    address: str
+    model: str
+    answered: list[float] = field(default_factory=list[float])
+    failed: list[float] = field(default_factory=list[float])
+    _stopping: threading.Event = field(default_factory=threading.Event)
+    _threads: list[threading.Thread] = field(default_factory=list[threading.Thread])
+
+    def __enter__(self) -> Load:
+        self._threads = [threading.Thread(target=self._ask, daemon=True) for _ in range(8)]
+        for thread in self._threads:
+            thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stopping.set()
+        for thread in self._threads:
+            thread.join()
+
+    def _ask(self) -> None:
+        with Client(self.address, deadline_s=10) as client:
+            while not self._stopping.is_set():
+                begin = time.monotonic()
+                try:
+                    client.infer(self.model, ONE)
+                    self.answered.append(time.monotonic())
+                except SlipwayError:
+                    self.failed.append(begin)
+
+
+@pytest.mark.parametrize("model", ["doubler", "echo"])
+def test_a_worker_killed_under_load_costs_seconds_and_no_other_model(
+    model: str, running: RunningTriton, log: list[str]
+) -> None:
+    before = running.server.restarts.get(model, 0)
+    with Load(running.grpc, model) as load, Load(running.grpc, "bystander") as bystander:
+        wait_until(lambda: len(load.answered) > 50, 20, "no answers before the kill")
+        (worker,) = workers(running.server, model)
+        os.kill(worker, signal.SIGKILL)
+        killed = time.monotonic()
+        wait_until(lambda: running.server.restarts.get(model, 0) == before + 1, 20, "nobody noticed the dead worker")
+        revived = time.monotonic()
+        answered = len(load.answered)
+        wait_until(lambda: len(load.answered) > answered + 200, 20, "the model does not answer steadily again")
+    assert revived - killed < 10, "the gap was longer than seconds"
+    assert not [begun for begun in load.failed if begun > revived], "requests still fail after the reload"
+    assert bystander.failed == []
+    assert any(
+        re.fullmatch(
+            rf"model '{model}': its worker \(pid {worker}\) was killed by signal 9 \(SIGKILL\); "
+            rf"loaded anew in \d+\.\d s \(restart {before + 1}\)",
+            line,
+        )
+        for line in running.lines
+    ), running.lines
+
+
+def test_a_worker_that_ends_by_itself_is_replaced_too_and_a_repeated_crash_waits(running: RunningTriton) -> None:
+    before = running.server.restarts.get("echo", 0)
+    with Client(running.grpc, deadline_s=10) as client:
+        with pytest.raises(SlipwayError):
+            client.infer("echo", {"x": np.full((1, 2), -1, np.float32)})
+        wait_until(lambda: running.server.restarts.get("echo", 0) == before + 1, 20, "the crash was not noticed")
+        assert client.infer("echo", ONE).tensors["y"].tolist() == [[1, 1]]
+    said = [line for line in running.lines if "ended with exit code 3" in line]
+    assert "time within a minute; loading it anew in" in said[0]
+    assert said[-1].endswith(f"(restart {before + 1})")
+
+
+def test_a_reload_and_an_unload_are_no_deaths(running: RunningTriton) -> None:
+    restarts, lines = dict(running.server.restarts), len(running.lines)
+    config = running.repository / "bystander" / "config.pbtxt"
+    with Client(running.grpc) as client:
+        old = workers(running.server, "bystander")
+        config.write_text(config.read_text().replace("dynamic_batching { }", ""))
+        client.load("bystander")
+        wait_until(lambda: not any(alive(pid) for pid in old), 10, "the old worker is still there")
+        client.unload("bystander")
+        wait_until(lambda: not workers(running.server, "bystander"), 10, "the worker is still there")
+        client.load("bystander")
+        assert client.infer("bystander", ONE).tensors["y"].tolist() == [[2, 2]]
+    assert running.server.restarts == restarts
+    assert not [line for line in running.lines[lines:] if "its worker" in line]
+
+
+def test_a_model_changed_on_disk_after_a_revival_is_loaded_as_it_is_on_disk(running: RunningTriton) -> None:
+    """A revival loads the model with its old config; the next load must not."""
+    before = running.server.restarts.get("doubler", 0)
+    (worker,) = workers(running.server, "doubler")
+    os.kill(worker, signal.SIGKILL)
+    wait_until(lambda: running.server.restarts.get("doubler", 0) == before + 1, 20, "nobody noticed the dead worker")
+    config = running.repository / "doubler" / "config.pbtxt"
+    config.write_text(config.read_text().replace("max_batch_size: 8", "max_batch_size: 16"))
+    with Client(running.grpc) as client:
+        client.load("doubler")
+        assert client.model("doubler").max_batch_size == 16
+
+
+def test_a_killed_triton_is_started_again_at_the_same_addresses(running: RunningTriton) -> None:
+    address, old, family = running.grpc, running.server.pid, descendants(running.server.pid)
+    os.kill(old, signal.SIGKILL)
+    wait_until(lambda: running.server.triton_restarts == 1, 20, "Triton was not started again")
+    assert running.grpc == address
+    assert running.server.pid != old
+    assert running.server.models() == ["bystander", "doubler", "echo"]
+    with Client(address) as client:
+        assert client.infer("doubler", ONE).tensors["y"].tolist() == [[2, 2]]
+    wait_until(lambda: not any(alive(pid) for pid in family), 5, "workers of the killed Triton are still there")
+    assert "Triton was killed by signal 9 (SIGKILL); starting it again" in running.lines
+    running.server.check()
+
+
+def test_a_killed_guardian_takes_triton_along_and_both_come_back(running: RunningTriton) -> None:
+    restarts = running.server.triton_restarts
+    guardian = guardian_of(running.server.pid)
+    name, family = name_of(guardian), descendants(guardian)
+    os.kill(guardian, signal.SIGKILL)
+    wait_until(lambda: running.server.triton_restarts == restarts + 1, 20, "Triton was not started again")
+    wait_until(lambda: not any(alive(pid) for pid in family), 5, "processes of the killed guardian are still there")
+    assert traces(name) == set()
+
+
+@pytest.fixture
+def served(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
+    """``python -m slipway_serving`` on a repository of one model, ready."""
+    publish_doubler(tmp_path)
+    command = [sys.executable, "-m", "slipway_serving", str(tmp_path), "--server", "embedded"]
+    command += ["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0"]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    assert process.stdout is not None
+    try:
+        assert process.stdout.readline() == "Triton is ready: doubler\n"
+        assert process.stdout.readline().startswith("gRPC 127.0.0.1:")
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
+def test_a_signal_stops_everything_and_is_no_failure(how: signal.Signals, served: subprocess.Popen[str]) -> None:
+    family = descendants(served.pid)
+    assert len(family) >= 3, "guardian, Triton, worker"
+    served.send_signal(how)
+    assert served.wait(5) == 0
+    assert not any(alive(pid) for pid in family)
+
+
+def test_kill_9_leaves_no_process_and_no_shared_memory(served: subprocess.Popen[str]) -> None:
+    family = descendants(served.pid)
+    name = name_of(family[0])
+    assert traces(name)
+    served.kill()
+    wait_until(lambda: not any(alive(pid) for pid in family), 10, "processes are still there")
+    wait_until(lambda: not traces(name), 5, "its traces are still there")
+
+
+def test_after_everything_was_killed_the_next_start_cleans_up(
+    served: subprocess.Popen[str], tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    family = descendants(served.pid)
+    name = name_of(family[0])
+    served.kill()
+    for pid in family:
+        os.kill(pid, signal.SIGKILL)
+    wait_until(lambda: not any(alive(pid) for pid in family), 5, "processes are still there")
+    assert traces(name), "nothing was left to clean up"
+    repository = tmp_path_factory.mktemp("next")
+    publish_doubler(repository)
+    with start_triton(repository):
+        assert traces(name) == set()
