@@ -62,7 +62,7 @@ class Edge:
             message = await receive()
             taken += len(message.get("body", b""))
             if taken > limit:
-                raise _too_large(limit, cut=not await _drained(receive, limit))
+                raise _too_large(limit, cut=not await _drained(message, receive, limit))
             return message
 
         return bounded
@@ -109,14 +109,12 @@ def _announced_bytes(headers: Headers) -> int:
     return int(announced) if announced.isdecimal() and len(announced) < 20 else 0
 
 
-async def _drained(receive: Receive, most: int) -> bool:
+async def _drained(message: Message, receive: Receive, most: int) -> bool:
     """Read on to the end of a body, which many clients reach before they read an answer; False if it is too far."""
-    more = True
-    while more and most > 0:
+    while message.get("more_body", False) and most > 0:
         message = await receive()
         most -= len(message.get("body", b""))
-        more = message.get("more_body", False)
-    return not more
+    return not message.get("more_body", False)
 
 
 def _too_large(limit: int, cut: bool) -> TooLarge:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import re
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from typing import Any
 
 import pytest
 
@@ -122,6 +124,24 @@ def test_a_body_beyond_the_limit_is_refused_on_every_route(triton: FakeTransport
         "the body is larger than the 4096 bytes taken in one call; send less, or raise SLIPWAY_MAX_BODY_BYTES"
     )
     assert taken < 10_000, "the rest was not even read"
+
+
+def test_a_body_that_passes_the_limit_with_its_last_part_is_answered_at_once(triton: FakeTransport) -> None:
+    app = InProcess.before(triton, max_body_bytes=4096).app
+    scope = {"type": "http", "method": "POST", "path": PREDICT, "raw_path": PREDICT.encode(), "headers": []}
+    scope |= {"query_string": b"", "root_path": "", "scheme": "http", "http_version": "1.1", "state": {}}
+    sent: list[Any] = []
+    parts = [{"type": "http.request", "body": b"x" * 5_000, "more_body": False}]
+
+    async def receive() -> dict[str, Any]:
+        return parts.pop() if parts else await asyncio.Event().wait()  # type: ignore[return-value]
+
+    async def send(message: Any) -> None:
+        sent.append(message)
+
+    asyncio.run(asyncio.wait_for(app(scope, receive, send), 10))
+    assert sent[0]["status"] == 413
+    assert (b"connection", b"close") not in sent[0]["headers"]
 
 
 def test_a_body_of_exactly_the_limit_is_taken(triton: FakeTransport) -> None:
