@@ -9,6 +9,7 @@ import time
 import uuid
 
 from starlette.datastructures import Headers, MutableHeaders
+from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from slipway_frontend.answers import error_answer
@@ -37,6 +38,8 @@ class Edge:
         exchange = _Exchange(scope, send, request_id)
         try:
             await self._app(scope, self._bounded(scope, receive), exchange.send)
+        except ClientDisconnect:
+            pass  # nobody is left to be told; the log has its line
         except Exception:
             log.exception("request %s failed", request_id)
             if exchange.status:  # half an answer is out; only breaking the connection can tell the client

@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import Any
 
 import pytest
+from fastapi import FastAPI
 
 from slipway_client import FakeTransport, rpcs
 from slipway_core import errors
@@ -126,22 +127,39 @@ def test_a_body_beyond_the_limit_is_refused_on_every_route(triton: FakeTransport
     assert taken < 10_000, "the rest was not even read"
 
 
-def test_a_body_that_passes_the_limit_with_its_last_part_is_answered_at_once(triton: FakeTransport) -> None:
-    app = InProcess.before(triton, max_body_bytes=4096).app
+def raw_answer(app: FastAPI, *received: dict[str, Any]) -> list[Any]:
+    """What the app sends when a server hands it exactly these messages, and then nothing more."""
     scope = {"type": "http", "method": "POST", "path": PREDICT, "raw_path": PREDICT.encode(), "headers": []}
     scope |= {"query_string": b"", "root_path": "", "scheme": "http", "http_version": "1.1", "state": {}}
-    sent: list[Any] = []
-    parts = [{"type": "http.request", "body": b"x" * 5_000, "more_body": False}]
+    parts, sent = list(received), []
 
-    async def receive() -> dict[str, Any]:
-        return parts.pop() if parts else await asyncio.Event().wait()  # type: ignore[return-value]
+    async def receive() -> Any:
+        return parts.pop(0) if parts else await asyncio.Event().wait()
 
     async def send(message: Any) -> None:
         sent.append(message)
 
     asyncio.run(asyncio.wait_for(app(scope, receive, send), 10))
+    return sent
+
+
+def test_a_body_that_passes_the_limit_with_its_last_part_is_answered_at_once(triton: FakeTransport) -> None:
+    app = InProcess.before(triton, max_body_bytes=4096).app
+    sent = raw_answer(app, {"type": "http.request", "body": b"x" * 5_000, "more_body": False})
     assert sent[0]["status"] == 413
     assert (b"connection", b"close") not in sent[0]["headers"]
+
+
+def test_a_client_that_goes_away_while_sending_is_no_failure_of_ours(
+    app: InProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    with caplog.at_level(logging.INFO):
+        sent = raw_answer(
+            app.app, {"type": "http.request", "body": b'{"rows"', "more_body": True}, {"type": "http.disconnect"}
+        )
+    assert sent == []
+    assert [record.levelname for record in caplog.records] == ["INFO"]
+    assert "aborted" in caplog.text
 
 
 def test_a_body_of_exactly_the_limit_is_taken(triton: FakeTransport) -> None:
