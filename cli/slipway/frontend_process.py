@@ -16,7 +16,8 @@ from slipway.child import start_child
 from slipway_core.errors import CannotServe
 
 READY_TIMEOUT_S = 30.0
-STOP_TIMEOUT_S = 3.0
+DRAIN_S = 2.0
+STOP_TIMEOUT_S = DRAIN_S + 1.0
 
 
 def free_port(host: str, port: int) -> int:
@@ -42,6 +43,7 @@ class FrontendProcess:
             "SLIPWAY_HOST": host,
             "SLIPWAY_HTTP_PORT": str(port),
             "SLIPWAY_TRITON_GRPC": triton_grpc,
+            "SLIPWAY_DRAIN_S": f"{DRAIN_S:g}",
         }
         self.restarts = 0
         self._process = self._started()
