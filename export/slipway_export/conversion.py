@@ -10,6 +10,7 @@ from pathlib import Path
 import onnx
 
 from slipway_core.card import ModelCard
+from slipway_core.errors import ExportFailed
 from slipway_core.images import normalised
 from slipway_core.layout import ONNX_FILE
 from slipway_core.manifest import ParityRecord
@@ -87,6 +88,9 @@ def _reference(card: ModelCard, source: SourceModel) -> Model:
 
 def _parts(card: ModelCard, graph: bytes) -> tuple[Part, ...]:
     labels = card.output.labels
+    for label in labels:
+        if not label.strip() or "\n" in label:
+            raise ExportFailed(card.name, f"the label {label!r} must be a line of text; mend the card's output.labels")
     net = Part(card.net_name, lambda live: graph_config(card, live), labels, {ONNX_FILE: graph})
     if card.image is None:
         return (net,)

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from importlib import metadata
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from slipway_core.card import ModelCard
 from slipway_core.errors import ExportFailed, MissingExtra, SourceNotFound
@@ -18,8 +19,11 @@ from slipway_core.summary import TrainingSummary, hash_file
 from slipway_export.activate import activate
 from slipway_export.live import live_versions
 from slipway_export.progress import Progress, silent
-from slipway_export.publish import publish, refuse_taken
+from slipway_export.publish import ManifestOf, publish, refuse_taken
 from slipway_export.wording import one_line
+
+if TYPE_CHECKING:
+    from slipway_export.conversion import Conversion
 
 
 @dataclass(frozen=True)
@@ -57,27 +61,12 @@ def export(
         refuse_taken(repository, card.name, version)
     training = _training(card)
     conversion = converted(card, progress)
-
-    def manifest(model: str, number: int, files: dict[str, str]) -> Manifest:
-        return Manifest(
-            model=model,
-            version=number,
-            created=datetime.now(UTC).isoformat(timespec="seconds"),
-            slipway=_version_of("slipway"),
-            source=SourceRecord(kind=card.source.kind, path=str(card.source.path), sha256=conversion.source_sha256),
-            card_sha256=card_sha256(card),
-            files=files,
-            opset=conversion.opset,
-            ir_version=conversion.ir_version,
-            libraries=_versions_of(conversion.libraries),
-            parity=conversion.parity,
-            training=training,
-        )
-
-    number, live = publish(repository, conversion.parts, manifest, version, progress)
+    manifest_of = _manifests(card, conversion, training)
+    number, live = publish(repository, conversion.parts, manifest_of, version, progress)
     if activate_on is not None:
         live = number in activate(repository, card.name, number, address=activate_on, progress=progress)
-    return Published(card.name, number, ModelDirectory(repository, card.name).version(number), conversion.parity, live)
+    path = ModelDirectory(repository, card.name).version(number)
+    return Published(card.name, number, path, conversion.parity, live)
 
 
 def is_current(card: ModelCard, repository: Path) -> bool:
@@ -98,6 +87,29 @@ def is_current(card: ModelCard, repository: Path) -> bool:
 def card_sha256(card: ModelCard) -> str:
     """A card's identity: everything it says, labels from a file included."""
     return hashlib.sha256(card.model_dump_json().encode()).hexdigest()
+
+
+def _manifests(card: ModelCard, conversion: Conversion, training: TrainingSummary | None) -> ManifestOf:
+    """The manifest of each Triton model that the version consists of."""
+
+    def manifest(model: str, version: int, files: dict[str, str]) -> Manifest:
+        source = SourceRecord(kind=card.source.kind, path=str(card.source.path), sha256=conversion.source_sha256)
+        return Manifest(
+            model=model,
+            version=version,
+            created=datetime.now(UTC).isoformat(timespec="seconds"),
+            slipway=_version_of("slipway"),
+            source=source,
+            card_sha256=card_sha256(card),
+            files=files,
+            opset=conversion.opset,
+            ir_version=conversion.ir_version,
+            libraries=_versions_of(conversion.libraries),
+            parity=conversion.parity,
+            training=training,
+        )
+
+    return manifest
 
 
 def _training(card: ModelCard) -> TrainingSummary | None:

@@ -62,16 +62,13 @@ def check_parity(
         batches=sizes,
         absolute=card.tolerance.absolute,
         relative=card.tolerance.relative,
-        outputs=tuple(
-            OutputParity(
-                output=name,
-                difference=at.difference,
-                allowed=at.allowed,
-                labels_agree=1.0 if name == LABEL_TENSOR else None,
-            )
-            for name, at in worst.items()
-        ),
+        outputs=tuple(_record(name, at) for name, at in worst.items()),
     )
+
+
+def _record(name: str, at: _Worst) -> OutputParity:
+    agree = 1.0 if name == LABEL_TENSOR else None  # one label that differs shuts the gate
+    return OutputParity(output=name, difference=at.difference, allowed=at.allowed, labels_agree=agree)
 
 
 def _reference(card: ModelCard, samples: Samples, reference: Model, sizes: Sequence[int]) -> dict[str, Array]:

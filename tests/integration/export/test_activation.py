@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -22,7 +23,8 @@ from support.export import iris_card, pixel_images, pixels_card
 from support.triton import RunningTriton, wait_until
 
 PIXELS = pixel_images(16, seed=5)
-FILES = []
+NUMBERS = itertools.count(1)
+FILES: list[bytes] = []
 for one in PIXELS:
     stream = io.BytesIO()
     Image.fromarray(one[..., 0]).save(stream, "PNG")
@@ -62,9 +64,9 @@ class Model:
 
 
 @pytest.fixture
-def model(triton: RunningTriton, sources: Path, request: pytest.FixtureRequest) -> Iterator[Model]:
+def model(triton: RunningTriton, sources: Path) -> Iterator[Model]:
     """Version 1 is live."""
-    made = Model(f"m{abs(hash(request.node.name)) % 10**8}", triton, sources)
+    made = Model(f"pixels{next(NUMBERS)}", triton, sources)
     assert made.publish(seed=0, live=True).live
     yield made
     with Client(triton.grpc) as client:
@@ -222,7 +224,7 @@ def test_only_the_outputs_that_were_asked_for_come_back(model: Model, client: Cl
 def test_a_net_that_is_gone_is_told_as_something_that_passes(model: Model, client: Client) -> None:
     client.unload(f"{model.name}_net")
     wait_until(lambda: not client.model_ready(f"{model.name}_net"), 30, "the net stayed")
-    with pytest.raises((Overloaded, ServerUnavailable), match="_net version 1: .*is not ready"):
+    with pytest.raises((Overloaded, ServerUnavailable), match=r"_net version 1: .*is not ready"):
         client.classify(model.name, FILES[:1])
     client.load(f"{model.name}_net")
     assert labels_of(client, model.name) == model.labels(1)

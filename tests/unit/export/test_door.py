@@ -92,3 +92,9 @@ def test_the_training_summary_goes_into_the_manifest_or_is_told_missing(tmp_path
     (tmp_path / "summary.json").write_text("{}")
     with pytest.raises(ExportFailed, match=r"summary\.json is no training summary"):
         slipway_export.export(card, repository=tmp_path / "repository")
+
+
+def test_a_label_of_several_lines_is_refused(tmp_path: Path) -> None:
+    card = onnx_card(tmp_path, output={"labels": ["x", "y\nand why", "z"]})
+    with pytest.raises(ExportFailed, match="must be a line of text"):
+        slipway_export.export(card, repository=tmp_path / "repository")

@@ -8,13 +8,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+from PIL import Image
 
 from slipway_core.errors import ExportFailed, ParityFailed, SourceNotFound
 from slipway_core.tensors import TensorSpec
 from slipway_export import export
 from slipway_export.parity import batch_sizes, check_parity
 from slipway_export.samples import Samples, read_samples
-from support.export import iris_card, onnx_card, pixels_card, save_samples
+from support.export import iris_card, onnx_card, pixel_images, pixels_card, save_samples
 
 VALUE = (TensorSpec("value", "FP32", (1,)),)
 LABEL = (TensorSpec("label", "INT64", (1,)),)
@@ -149,6 +150,21 @@ def test_many_samples_are_thinned_evenly(tmp_path: Path) -> None:
     chosen = read_samples(onnx_card(tmp_path, source={"samples": str(samples)})).inputs["features"]
     assert len(chosen) == 256
     assert (chosen[0, 0], chosen[-1, 0]) == (0, 1998)
+
+
+def test_a_folder_of_images_is_decoded_as_the_served_model_decodes_it(tmp_path: Path) -> None:
+    folder = tmp_path / "images"
+    folder.mkdir()
+    images = pixel_images(3)
+    for at, pixels in enumerate(images):
+        Image.fromarray(pixels[..., 0]).save(folder / f"{at}.png")
+    (folder / ".DS_Store").write_text("not an image, and hidden")
+    card = pixels_card(tmp_path, source={"samples": str(folder)})
+    np.testing.assert_array_equal(read_samples(card).inputs["image"], images)
+    (folder / "notes.txt").write_text("what is this?")
+    with pytest.raises(ExportFailed, match=r"notes\.txt cannot be used: not an image slipway can read"):
+        read_samples(card)
+    assert "a model of rows takes its samples from an .npz file" in refused(tmp_path, folder)
 
 
 def refused(folder: Path, samples: Any) -> str:

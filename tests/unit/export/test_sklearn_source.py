@@ -11,7 +11,12 @@ import pytest
 import skops.io
 from sklearn.calibration import CalibratedClassifierCV
 from sklearn.datasets import load_iris
-from sklearn.ensemble import GradientBoostingRegressor, HistGradientBoostingClassifier, RandomForestClassifier
+from sklearn.ensemble import (
+    GradientBoostingClassifier,
+    GradientBoostingRegressor,
+    HistGradientBoostingClassifier,
+    RandomForestClassifier,
+)
 from sklearn.impute import SimpleImputer
 from sklearn.linear_model import LinearRegression, LogisticRegression, RidgeClassifier
 from sklearn.neighbors import KNeighborsClassifier
@@ -41,22 +46,22 @@ def published(folder: Path, estimator: Any, **changes: Any) -> Session:
     return converted(folder)
 
 
-@pytest.mark.parametrize("scaler", [StandardScaler, MinMaxScaler])
 @pytest.mark.parametrize(
-    "model",
+    ("scaler", "model"),
     [
-        LogisticRegression(max_iter=500),
-        CalibratedClassifierCV(SVC(random_state=0), ensemble=False),
-        KNeighborsClassifier(5),
-        DecisionTreeClassifier(random_state=0),
-        RandomForestClassifier(40, random_state=0),
-        MLPClassifier((8,), max_iter=300, random_state=0),
-        HistGradientBoostingClassifier(max_iter=5),
+        (StandardScaler, LogisticRegression(max_iter=500)),
+        (MinMaxScaler, CalibratedClassifierCV(SVC(random_state=0), ensemble=False)),
+        (StandardScaler, KNeighborsClassifier(5)),
+        (MinMaxScaler, DecisionTreeClassifier(random_state=0)),
+        (StandardScaler, RandomForestClassifier(40, random_state=0)),
+        (MinMaxScaler, RandomForestClassifier(40, random_state=0)),
+        (MinMaxScaler, MLPClassifier((8,), max_iter=300, random_state=0)),
+        (StandardScaler, GradientBoostingClassifier(n_estimators=5, random_state=0)),
     ],
-    ids=lambda model: type(model).__name__,
+    ids=lambda given: getattr(given, "__name__", type(given).__name__),
 )
 @pytest.mark.filterwarnings("ignore::sklearn.exceptions.ConvergenceWarning")
-def test_every_family_passes_the_gate_on_all_of_iris(tmp_path: Path, model: Any, scaler: Any) -> None:
+def test_every_family_passes_the_gate_on_all_of_iris(tmp_path: Path, scaler: Any, model: Any) -> None:
     pipeline = iris_pipeline(SimpleImputer(strategy="median"), scaler(), model)
     answers = published(tmp_path, pipeline).run({"features": X.astype(np.float32)})
     assert answers["label"].shape == (150, 1)
@@ -186,10 +191,7 @@ def test_a_file_that_is_not_there_is_told_with_what_makes_it(tmp_path: Path) -> 
 def test_skops_files_of_all_families_hold_trusted_types_alone(tmp_path: Path) -> None:
     from slipway_export.sources.sklearn_pipeline import TRUSTED
 
-    for model in (
-        RandomForestClassifier(2),
-        KNeighborsClassifier(algorithm="ball_tree"),
-        MLPClassifier((2,), max_iter=5),
-    ):
+    neighbours, boosted = KNeighborsClassifier(algorithm="ball_tree"), HistGradientBoostingClassifier(max_iter=2)
+    for model in (RandomForestClassifier(2), neighbours, boosted):
         content = skops.io.dumps(iris_pipeline(StandardScaler(), model))
         assert set(skops.io.get_untrusted_types(data=content)) <= TRUSTED
