@@ -9,6 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 import numpy.typing as npt
 
+TRITONSERVER_MEMORY_CPU: int
+TRITONSERVER_MEMORY_GPU: int
 TRITONSERVER_REQUEST_FLAG_SEQUENCE_START: int
 TRITONSERVER_REQUEST_FLAG_SEQUENCE_END: int
 
@@ -50,6 +52,9 @@ class InferenceResponse:
     def has_error(self) -> bool: ...
     def error(self) -> TritonError: ...
 
+class PreferredMemory:
+    def __init__(self, preferred_memory_type: int, preferred_device_id: int = 0) -> None: ...
+
 class InferenceRequest:
     def __init__(
         self,
@@ -62,6 +67,7 @@ class InferenceRequest:
         inputs: Sequence[Tensor] = ...,
         flags: int = 0,
         timeout: int = 0,
+        preferred_memory: PreferredMemory = ...,
         parameters: Mapping[str, bool | int | str] | None = None,
     ) -> None: ...
     def inputs(self) -> list[Tensor]: ...

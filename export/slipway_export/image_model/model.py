@@ -84,6 +84,8 @@ class TritonPythonModel:
             model_version=self._version,
             requested_output_names=wanted,
             inputs=[pb_utils.Tensor("image", np.stack(batch))],
+            # A net on a GPU would otherwise answer in its memory, where numpy cannot look.
+            preferred_memory=pb_utils.PreferredMemory(pb_utils.TRITONSERVER_MEMORY_CPU),
         )
         try:
             response = await call.async_exec()
