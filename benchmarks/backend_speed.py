@@ -23,6 +23,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnxruntime as ort
@@ -32,9 +33,11 @@ from slipway_bench import Result, write_result
 from slipway_bench.generators import Load, wrk
 from slipway_bench.results import median_ratio
 from slipway_client import AsyncClient
+from slipway_core.tensors import Array
 from slipway_serving import ServeOptions, start
 
 ROOT = Path(__file__).parents[1]
+WHAT = "The stand-in backend against ONNX Runtime in-process, and dynamic batching against none"
 BATCH, IN_FLIGHT, CONNECTIONS = 8, 2, 32
 THREADS = len(os.sched_getaffinity(0))
 
@@ -85,7 +88,7 @@ class TritonPythonModel:
 
 def main() -> int:
     """Run both parts and write the result file."""
-    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser = argparse.ArgumentParser(description=WHAT)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--seconds", type=int, default=6, help="of each measurement")
     parser.add_argument(
@@ -103,9 +106,7 @@ def main() -> int:
         >= 2.0,
     }
     figures = {"resnet18_batch_8": resnet, "iris_32_connections": iris}
-    path = write_result(
-        Result("backend_speed", __doc__.splitlines()[0], figures, promises), ROOT / "benchmarks" / "results"
-    )
+    path = write_result(Result("backend_speed", WHAT, figures, promises), ROOT / "benchmarks" / "results")
     print(json.dumps(figures, indent=2), *(f"{held}: {promise}" for promise, held in promises.items()), path, sep="\n")
     return 0 if all(promises.values()) else 1
 
@@ -140,15 +141,19 @@ def _repository(folder: Path, iris: Path) -> Path:
     return folder
 
 
-def _resnet(repository: Path, address: str, pairs: int, seconds: int) -> dict[str, object]:
+def _resnet(repository: Path, address: str, pairs: int, seconds: int) -> dict[str, Any]:
     images = np.random.default_rng(0).standard_normal((BATCH, 3, 224, 224), dtype=np.float32)
     settings = ort.SessionOptions()
     settings.intra_op_num_threads = THREADS
     session = ort.InferenceSession(str(repository / "resnet18" / "1" / "model.onnx"), settings)
-    expected = session.run(["output"], {"input": images})[0]
+
+    def run() -> Array:
+        return np.asarray(session.run(["output"], {"input": images})[0])
+
+    expected = run()
 
     def in_process() -> float:
-        return _rate(lambda: session.run(["output"], {"input": images}), seconds)
+        return _rate(run, seconds)
 
     through, direct = [], []
     asyncio.run(_through_triton(address, images, expected, 2))  # both warm
@@ -175,7 +180,7 @@ def _rate(run: Callable[[], object], seconds: int) -> float:
     return done * BATCH / (time.perf_counter() - begin)
 
 
-async def _through_triton(address: str, images: np.ndarray, expected: np.ndarray, seconds: int) -> float:
+async def _through_triton(address: str, images: Array, expected: Array, seconds: int) -> float:
     done = 0
     async with AsyncClient(address) as client:
         begin = time.perf_counter()
@@ -191,7 +196,7 @@ async def _through_triton(address: str, images: np.ndarray, expected: np.ndarray
         return done * BATCH / (time.perf_counter() - begin)
 
 
-def _iris(address: str, pairs: int, seconds: int) -> dict[str, object]:
+def _iris(address: str, pairs: int, seconds: int) -> dict[str, Any]:
     tensor = {"name": "features", "shape": [1, 4], "datatype": "FP32", "data": [5.1, 3.5, 1.4, 0.2]}
     body = json.dumps({"inputs": [tensor], "outputs": [{"name": "probabilities"}]}).encode()
     runs: dict[str, list[Load]] = {"iris_batched": [], "iris_single": [], "iris_each": []}
