@@ -15,6 +15,7 @@ from slipway_client.asking import check_names, predictable, readable
 from slipway_client.batches import Part, side_by_side, split
 from slipway_client.catalogue import Catalogue, of_config
 from slipway_client.deadlines import Deadline
+from slipway_client.grpc_errors import NotLoaded
 from slipway_client.images import faulty_image, image_names, read_images
 from slipway_client.messages import image_tensors, infer_request, output_tensors
 from slipway_client.results import InferResult, ModelState, PredictionResult
@@ -25,6 +26,7 @@ from slipway_core.errors import (
     InferenceFailed,
     InvalidInput,
     ModelNotFound,
+    Overloaded,
     ServerUnavailable,
     SlipwayError,
 )
@@ -173,13 +175,15 @@ class AsyncClient:
         except DeadlineExceeded as e:  # told with what the whole operation had, not with what was left of it
             raise DeadlineExceeded(e.what, deadline.allowed_s) from None
 
-    async def _with_what_there_is(self, error: ModelNotFound, deadline: Deadline) -> ModelNotFound:
+    async def _with_what_there_is(self, error: ModelNotFound, deadline: Deadline) -> SlipwayError:
         """The same error, naming the versions of the model, or the models there are."""
         try:
             live = [state for state in await self._index(deadline) if state.ready]
         except SlipwayError:
             return error
         versions = sorted((state.version for state in live if state.name == error.model), key=int)
+        if isinstance(error, NotLoaded) and not (error.version and versions):
+            return Overloaded(error.model, "none of its versions is loaded at the moment")
         if versions:  # without a version asked for, the model went away and came back between the two calls
             return ModelNotFound(error.model, error.version, versions if error.version else ())
         names = {state.name for state in live}

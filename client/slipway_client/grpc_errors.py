@@ -32,6 +32,10 @@ _REPOSITORY_CALLS = ("RepositoryModelLoad", "RepositoryModelUnload")
 _SHOWN_NAME = 80
 
 
+class NotLoaded(ModelNotFound):
+    """Triton knows the model and cannot answer from this version, or from any, at the moment."""
+
+
 @dataclass(frozen=True)
 class CallFacts:
     """What a message about a failed call can name."""
@@ -92,6 +96,9 @@ def _unavailable(details: str, facts: CallFacts) -> SlipwayError:
     net = re.match(r"\S+_net version \d+: ", details)
     if net:  # the decoding half of an image model found the other half full, or being replaced
         return Overloaded(facts.model, details)
+    if "is not at ready state" in details:
+        # The client looks whether other versions answer: then this one is gone, else the model is being loaded.
+        return NotLoaded(facts.model, facts.version)
     if "is not allowed" in details:
         return UnsupportedByServer(f"Triton at {facts.address}: {details}")
     return ServerUnavailable(facts.address, _connection_trouble(details))

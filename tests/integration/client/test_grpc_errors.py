@@ -63,6 +63,12 @@ REFUSALS = [
         "model 'iris' takes no more requests now (digits_net version 2: no such version is loaded); try again later",
     ),
     (
+        Status.UNAVAILABLE,
+        "Request for unknown model: 'iris' version 1 is not at ready state",
+        errors.Overloaded,
+        "model 'iris' takes no more requests now (none of its versions is loaded at the moment); try again later",
+    ),
+    (
         Status.NOT_FOUND,
         "Request for unknown model: 'iris' has no available versions",
         errors.ModelNotFound,
