@@ -20,6 +20,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -40,10 +41,11 @@ class Charge:
 
 
 def remove_traces(prefix: str, folder: Path) -> None:
-    """Unlink a server's shared memory and remove its runtime folder. What is gone already is no error."""
+    """Unlink a server's shared memory and remove its runtime folder, as far as they are there and ours."""
     if prefix:
         for file in SHARED_MEMORY.glob(f"{prefix}*"):
-            file.unlink(missing_ok=True)
+            with suppress(OSError):
+                file.unlink()
     shutil.rmtree(folder, ignore_errors=True)
 
 

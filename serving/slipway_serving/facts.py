@@ -73,7 +73,10 @@ def shared_memory(workers: int) -> Check:
 
 def runtime_folder() -> Check:
     """Whether the folder for temporary files can hold a backend directory."""
-    folder = Path(tempfile.gettempdir())
+    try:
+        folder = Path(tempfile.gettempdir())
+    except OSError as e:
+        return Check("temporary folder", False, f"there is no folder for temporary files ({e.strerror})", "set TMPDIR")
     executable = not os.statvfs(folder).f_flag & os.ST_NOEXEC
     return checks.check_runtime_folder(
         folder, shutil.disk_usage(folder).free, executable, safe=shlex.quote(str(folder)) == str(folder)
@@ -85,6 +88,11 @@ def gpu() -> Check:
     return checks.check_gpu(
         _said(["nvidia-smi", "--query-gpu=name,driver_version,memory.total", "--format=csv,noheader"])
     )
+
+
+def has_gpu() -> bool:
+    """Whether the kernel shows an NVIDIA GPU, without waiting for its driver's tools."""
+    return any(Path("/dev").glob("nvidia[0-9]*")) or Path("/dev/dxg").exists()
 
 
 def docker() -> Check:

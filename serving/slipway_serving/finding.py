@@ -56,4 +56,4 @@ def in_docker(image: str) -> Docker:
             f"docker is installed, but its daemon does not answer ({problem})",
             "start it (systemctl start docker), or serve with --server embedded",
         )
-    return Docker(image, gpus=bool(facts.gpu().ok))
+    return Docker(image, gpus=facts.has_gpu())

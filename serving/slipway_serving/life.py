@@ -16,6 +16,7 @@ from slipway_serving.installation import Docker, Installation
 from slipway_serving.launch import Ports, Settings, launch_of
 from slipway_serving.log import TritonLog
 from slipway_serving.options import ServeOptions
+from slipway_serving.patience import Patience
 from slipway_serving.runtime_folder import make_runtime_folder
 from slipway_serving.workers import in_words
 
@@ -71,26 +72,27 @@ class Life:
     def grpc_address(self) -> str:
         return ports.address(self._plan.ports.host, self._plan.ports.grpc)
 
-    def bring_up(self, repository: Repository, timeout_s: float, keep_going: bool) -> list[str]:
+    def bring_up(self, repository: Repository, keep_going: bool) -> list[str]:
         """Wait for Triton, load every model, and give the names of those that answer.
 
         Raises :class:`RepositoryBroken` when a model would not load (with ``keep_going``: when none would), and
         :class:`CannotServe` when Triton ends or takes too long.
         """
-        deadline = time.monotonic() + timeout_s
-        client = self._connect(deadline, timeout_s)
+        patience = Patience.from_now(self._plan.options.ready_timeout_s)
+        client = self._connect(patience)
         from slipway_serving.loading import broken_line, load_models
 
         # From the first load on: a worker that nobody saw alive is nobody's when it is dead.
         self._watch(client)
-        outcome = load_models(client, repository.stages(), deadline - time.monotonic(), self.log.reason)
+        outcome = load_models(client, repository.stages(), patience, self.log.reason)
         if self.triton.ended.is_set():
             raise self._died("while it loaded the models")
         if outcome.broken:
             if not keep_going or not outcome.loaded:
                 raise RepositoryBroken(str(repository.path), broken_line(outcome))
             self._plan.options.log(f"not served: {broken_line(outcome)}")
-        self._await(lambda: all(client.model_ready(name) for name in outcome.loaded), deadline, timeout_s)
+        self._await(lambda: all(client.model_ready(name) for name in outcome.loaded), patience)
+        self._check_endpoints()
         self.log.starting = False
         return sorted(outcome.loaded)
 
@@ -129,27 +131,32 @@ class Life:
         self._watchdog = Watchdog(watched, self._restarts, self._plan.options.log)
         self._watchdog.start()
 
-    def _connect(self, deadline: float, timeout_s: float) -> Client:
+    def _connect(self, patience: Patience) -> Client:
         host = self._plan.ports
         # Imported while Triton starts, which takes as long.
         from slipway_client import Client
 
-        listening = (host.grpc, host.http, host.metrics)
-        self._await(lambda: all(ports.answers(host.host, port) for port in listening), deadline, timeout_s)
-        self._client = client = Client(self.grpc_address, deadline_s=timeout_s)
-        self._await(client.live, deadline, timeout_s)
+        listening = (host.grpc, host.http)
+        self._await(lambda: all(ports.answers(host.host, port) for port in listening), patience)
+        self._client = client = Client(self.grpc_address, deadline_s=patience.allowed_s)
+        self._await(client.live, patience)
         return client
 
-    def _await(self, condition: Callable[[], bool], deadline: float, timeout_s: float) -> None:
+    def _await(self, condition: Callable[[], bool], patience: Patience) -> None:
         while not condition():
+            self._check_endpoints()
             if self.triton.ended.is_set():
                 raise self._died("while it started")
-            if time.monotonic() > deadline:
+            if not patience.left_s:
                 raise CannotServe(
-                    f"Triton did not answer within {timeout_s:g} s",
+                    f"Triton did not answer within {patience.allowed_s:g} s",
                     "give it more time (--ready-timeout), or look at its log (--verbose)",
                 )
             self.triton.wait(POLL_S)
+
+    def _check_endpoints(self) -> None:
+        if self.log.no_endpoint:
+            raise CannotServe(f"Triton cannot serve {self.log.no_endpoint}", "choose another port; 0 takes a free one")
 
     def _died(self, when: str) -> CannotServe:
         said = "; ".join(self.log.tail()[-3:]) or "it said nothing"

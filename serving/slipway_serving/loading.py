@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -11,6 +10,7 @@ from dataclasses import dataclass, field
 from slipway_client import Client
 from slipway_core.errors import CannotServe, DeadlineExceeded, RepositoryBroken, SlipwayError
 from slipway_serving.launch import LOAD_THREADS
+from slipway_serving.patience import Patience
 
 
 @dataclass
@@ -22,19 +22,19 @@ class Outcome:
 
 
 def load_models(
-    client: Client, stages: Sequence[Sequence[str]], timeout_s: float, logged: Callable[[str], str]
+    client: Client, stages: Sequence[Sequence[str]], patience: Patience, logged: Callable[[str], str]
 ) -> Outcome:
     """Load stage after stage, the models of one stage at once.
 
     A model that fails is tried again as long as others have come up since: it may call one of them while it loads.
     ``logged`` gives the reason that only Triton's log tells. Raises :class:`CannotServe` when time runs out.
     """
-    outcome, deadline = Outcome(), time.monotonic() + timeout_s
+    outcome = Outcome()
     for stage in stages:
         waiting = list(stage)
         while waiting:
             before = len(outcome.loaded)
-            failed = _load(client, waiting, deadline, timeout_s)
+            failed = _load(client, waiting, patience)
             outcome.loaded += [name for name in waiting if name not in failed]
             waiting = list(failed) if len(outcome.loaded) > before else []
             if not waiting:
@@ -42,18 +42,17 @@ def load_models(
     return outcome
 
 
-def _load(client: Client, names: Sequence[str], deadline: float, timeout_s: float) -> dict[str, RepositoryBroken]:
+def _load(client: Client, names: Sequence[str], patience: Patience) -> dict[str, RepositoryBroken]:
     """Load models at once; those that would not, with the error."""
 
     def load(name: str) -> RepositoryBroken | None:
-        left_s = deadline - time.monotonic()
         try:
-            client.load(name, deadline_s=max(left_s, 0.001))
+            client.load(name, deadline_s=max(patience.left_s, 0.001))
         except RepositoryBroken as e:
             return e
         except DeadlineExceeded:
             raise CannotServe(
-                f"model {name!r} was still loading after {timeout_s:g} s",
+                f"model {name!r} was still loading after {patience.allowed_s:g} s",
                 "give Triton more time (--ready-timeout), or look at its log (--verbose)",
             ) from None
         return None

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 PREFIX = "triton | "
 TAIL_LINES = 40
 
-_HEADER = re.compile(r"^(?P<level>[IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ \d+ (?P<file>[^:\]]+):\d+\] ?(?P<text>.*)$")
+_HEADER = re.compile(r"^(?P<level>[IWEF])\d{4} \d\d:\d\d:\d\d\.\d+ +\d+ (?P<file>[^:\]]+):\d+\] ?(?P<text>.*)$")
 _LEVELS = {"I": "INFO", "W": "WARNING", "E": "ERROR", "F": "FATAL"}
 # What a machine without a GPU makes Triton say at every start.
 _NOISE = re.compile(
@@ -21,7 +21,9 @@ _NOISE = re.compile(
 )
 # The same failure is told by three layers; the model's life cycle tells it best.
 _ECHOES = ("backend_model.cc", "pb_stub.cc", "python_be.cc")
-_LOADING = ("model_lifecycle.cc", "model_repository_manager.cc")
+# What whoever starts the server tells better.
+_STARTING = ("model_lifecycle.cc", "model_repository_manager.cc", "main.cc", "chttp2_server.cc")
+_NO_ENDPOINT = re.compile(r"^failed to start (\w+) service: (?:\w+ - )?(.*)$")
 _PROTOBUF = re.compile(r"^\[libprotobuf .*?Error parsing text-format [\w.]+: (\d+):(\d+): (.*)$")
 _POLL = re.compile(r"^Poll failed for model directory '([^']+)': (.*)$", re.S)
 _OUTCOME = re.compile(r"^successfully (un)?loaded '")
@@ -52,8 +54,9 @@ def parse(line: str) -> Entry:
 class TritonLog:
     """Takes Triton's log line by line and hands on what is worth reading, prefixed with ``triton | ``.
 
-    While ``starting``, failures of models are kept back: whoever loads them tells them better. With ``verbose``
-    every line is handed on as it is.
+    While ``starting``, failures of models and ports are kept back: whoever starts the server tells them better.
+    ``no_endpoint`` says which port Triton could not bind; it runs on without it. ``unloading`` is set when everything
+    in flight has been answered. With ``verbose`` every line is handed on as it is.
     """
 
     def __init__(self, hand_on: Callable[[str], None], verbose: bool) -> None:
@@ -62,6 +65,7 @@ class TritonLog:
         self._poll_reasons: dict[str, str] = {}
         self._syntax_error = ""
         self.starting = True
+        self.no_endpoint = ""
         self.unloading = threading.Event()
 
     def feed(self, line: str) -> None:
@@ -84,6 +88,8 @@ class TritonLog:
     def _learn(self, entry: Entry) -> None:
         if entry.text == _UNLOADING:
             self.unloading.set()
+        if trouble := _NO_ENDPOINT.match(entry.text):
+            self.no_endpoint = f"{trouble[1]}: {trouble[2]}"
         if syntax := _PROTOBUF.match(entry.text):
             self._syntax_error = f"line {syntax[1]}, column {syntax[2]}: {syntax[3]}"
         elif poll := _POLL.match(entry.text):
@@ -102,7 +108,7 @@ class TritonLog:
             return entry.file.endswith(".py") or bool(_OUTCOME.match(entry.text) and not self.starting)
         if not entry.file and entry.text.startswith("Signal ("):
             return False
-        return not (self.starting and entry.file in _LOADING)
+        return not (self.starting and (entry.file in _STARTING or _NO_ENDPOINT.match(entry.text)))
 
 
 def _first_part(text: str) -> str:

@@ -49,6 +49,11 @@ class Repository:
         """How many worker processes the embedded Triton starts for it."""
         return sum(model.workers for model in self.models)
 
+    @property
+    def in_python(self) -> list[str]:
+        """The models that are Python programs."""
+        return [model.name for model in self.models if model.stage is Stage.PYTHON]
+
     def stages(self) -> list[list[str]]:
         """The models' names, in the order in which they are loaded; those of one stage at once."""
         return [names for stage in Stage if (names := [model.name for model in self.models if model.stage is stage])]

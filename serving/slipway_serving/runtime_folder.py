@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import re
 import secrets
 import shlex
 import shutil
@@ -13,6 +15,7 @@ from slipway_core.errors import CannotServe
 from slipway_serving import facts
 from slipway_serving._guardian import SHARED_MEMORY, remove_traces
 from slipway_serving.installation import Embedded
+from slipway_serving.workers import runs
 
 PREFIX = "slipway"
 STAND_INS = Path(__file__).parent / "backends"
@@ -59,7 +62,7 @@ def make_runtime_folder(installation: object) -> RuntimeFolder:
     """
     remove_leftovers()
     facts.runtime_folder().require()
-    name = f"{PREFIX}-{_pid_namespace()}-{secrets.token_hex(4)}-"
+    name = f"{PREFIX}-{_pid_namespace()}-{os.getpid()}-{secrets.token_hex(4)}-"
     folder = RuntimeFolder(Path(tempfile.gettempdir(), name.removesuffix("-")), name)
     try:
         folder.path.mkdir(mode=0o700)
@@ -91,14 +94,13 @@ def remove_leftovers() -> None:
 
     Only those of this process's PID namespace: another container's processes cannot be seen from here.
     """
-    start = f"{PREFIX}-{_pid_namespace()}-"
-    found = [*Path(tempfile.gettempdir()).glob(f"{start}*")]
+    ours = re.compile(rf"{PREFIX}-{_pid_namespace()}-(\d+)-[0-9a-f]{{8}}(?=-|$)")
+    found = [*Path(tempfile.gettempdir()).glob(f"{PREFIX}-*")]
     if SHARED_MEMORY.is_dir():
-        found += SHARED_MEMORY.glob(f"{start}*")
-    names = {"-".join(path.name.split("-")[:3]) for path in found}
-    if not names:
-        return
-    alive = _command_lines()
+        found += SHARED_MEMORY.glob(f"{PREFIX}-*")
+    names = {match[0]: int(match[1]) for path in found if (match := ours.match(path.name))}
+    names = {name for name, maker in names.items() if not runs(maker)}  # it may be about to start its server
+    alive = _command_lines() if names else []
     for name in names:
         if not any(name in line for line in alive):
             remove_traces(f"{name}-", Path(tempfile.gettempdir(), name))

@@ -16,7 +16,7 @@ from slipway_core.errors import CannotServe, SlipwayError
 from slipway_serving import facts, ports
 from slipway_serving.checks import check_port
 from slipway_serving.finding import find_triton
-from slipway_serving.installation import Docker, Embedded
+from slipway_serving.installation import Docker, Embedded, Installation
 from slipway_serving.launch import Ports
 from slipway_serving.life import Life, Plan, discard, ended_words
 from slipway_serving.options import ServeOptions
@@ -42,23 +42,9 @@ def start(options: ServeOptions) -> Server:
     repository = read_repository(options.repository)
     if isinstance(installation, Embedded):
         facts.shared_memory(repository.workers).require()
-    for name in repository.unpublished:
-        options.log(f"{name}: has no version yet and is not served; publish one: slipway export {name}")
-    if isinstance(installation, Docker) and any(model.stage == 1 for model in repository.models):
-        options.log(f"models in Python run inside {installation.image}; image models need Pillow there")
-    gpu = bool(facts.gpu().ok)
-    tries = PORT_TRIES if 0 in (options.http_port, options.grpc_port, options.metrics_port) else 1
+    _tell(options, repository, installation)
     restarts: dict[str, int] = {}
-    while True:
-        plan = Plan(options, installation, _ports(options), gpu, os.environ.copy())
-        try:
-            life, models = _begin(plan, repository, options.keep_going, restarts)
-            break
-        except CannotServe as e:
-            tries -= 1
-            # Somebody was quicker to take a port that was free a moment ago.
-            if not tries or "already in use" not in e.reason.lower():
-                raise
+    plan, life, models = _begin_on_free_ports(options, installation, repository, restarts)
     options.log(f"Triton is up after {time.monotonic() - begin:.1f} s: {installation}")
     return Server(plan, life, models, restarts)
 
@@ -187,6 +173,29 @@ class Server:
         self._ended.set()
 
 
+def _tell(options: ServeOptions, repository: Repository, installation: Installation) -> None:
+    """Say what a person should know before the start."""
+    for name in repository.unpublished:
+        options.log(f"{name}: has no version yet and is not served; publish one: slipway export {name}")
+    if isinstance(installation, Docker) and repository.in_python:
+        options.log(f"models in Python run inside {installation.image}; image models need Pillow there")
+
+
+def _begin_on_free_ports(
+    options: ServeOptions, installation: Installation, repository: Repository, restarts: dict[str, int]
+) -> tuple[Plan, Life, list[str]]:
+    tries = PORT_TRIES if 0 in (options.http_port, options.grpc_port, options.metrics_port) else 1
+    while True:
+        plan = Plan(options, installation, _ports(options), facts.has_gpu(), os.environ.copy())
+        try:
+            return plan, *_begin(plan, repository, options.keep_going, restarts)
+        except CannotServe as e:
+            tries -= 1
+            # Somebody was quicker to take a port that was free a moment ago.
+            if not tries or "already in use" not in e.reason.lower():
+                raise
+
+
 def _ports(options: ServeOptions) -> Ports:
     """The ports to bind; those that were asked for must be free."""
     chosen: list[int] = []
@@ -209,7 +218,7 @@ def _another_free_port(host: str, taken: list[int]) -> int:
 def _begin(plan: Plan, repository: Repository, keep_going: bool, restarts: dict[str, int]) -> tuple[Life, list[str]]:
     life = Life(plan, repository, restarts)
     try:
-        return life, life.bring_up(repository, plan.options.ready_timeout_s, keep_going)
+        return life, life.bring_up(repository, keep_going)
     except BaseException:
         discard(life)
         raise

@@ -58,6 +58,12 @@ def worker_at(child: Child, repository: Path) -> Worker | None:
     return Worker(child.pid, child.born, model, version, words[_INSTANCE])
 
 
+def runs(pid: int) -> bool:
+    """Whether there is such a process and it has not ended."""
+    state = _state(pid)
+    return state is not None and state.status is None
+
+
 def kill_processes_of(name: str) -> None:
     """Kill every process of ours with a runtime folder's name on its command line, and nobody else's."""
     for process in _PROC.iterdir():

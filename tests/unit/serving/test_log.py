@@ -103,3 +103,14 @@ def test_the_end_of_the_requests_in_flight_is_heard(log: TritonLog) -> None:
     assert not log.unloading.is_set()
     log.feed('I1122 04:52:10.743032 10977 server.cc:336] "All models are stopped, unloading models"')
     assert log.unloading.is_set()
+
+
+def test_a_port_that_triton_could_not_bind_is_noticed_since_it_runs_on_without_it(shown: list[str]) -> None:
+    log = TritonLog(shown.append, verbose=False)
+    log.feed("E1122 06:20:04.154721717   17817 chttp2_server.cc:1060] UNKNOWN:No address added out of total 1 resolved")
+    log.feed(
+        "E1122 06:20:04.154721 17817 http_server.cc:362] "
+        "\"failed to start HTTP service: Unavailable - Socket '127.0.0.1:8000' already in use\""
+    )
+    assert log.no_endpoint == "HTTP: Socket '127.0.0.1:8000' already in use"
+    assert shown == []

@@ -34,9 +34,9 @@ CONFIG = {
 def test_a_config_that_fits_makes_a_contract() -> None:
     made = contract(_graph([X], [Y]), CONFIG)
     assert list(made.inputs) == ["x"]
-    assert (made.batches, made.fixed_shape) == (True, True)
+    assert (made.batches, made.uniform) == (True, True)
     free = {**CONFIG, "input": [{"name": "x", "data_type": "TYPE_FP32", "dims": [-1]}]}
-    assert contract(_graph([Node("x", "tensor(float)", ["n", "m"])], [Y]), free).fixed_shape is False
+    assert contract(_graph([Node("x", "tensor(float)", ["n", "m"])], [Y]), free).uniform is False
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ into one run of the graph and the results split again; a request that cannot be 
 
 from __future__ import annotations
 
+import gc
 import importlib
 import json
 from collections.abc import Mapping, Sequence
@@ -18,7 +19,7 @@ import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
 
 if TYPE_CHECKING:
-    from slipway_serving.backends.onnxruntime.slipway_ort.graph import Served, completion, contract, needs_completion
+    from slipway_serving.backends.onnxruntime.slipway_ort.graph import completion, contract, needs_completion
     from slipway_serving.backends.onnxruntime.slipway_ort.session import Session, available_providers
     from slipway_serving.backends.onnxruntime.slipway_ort.settings import (
         Settings,
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
         settings_of,
     )
 else:  # Triton imports this file by itself, with its folder on the path
-    from slipway_ort.graph import Served, completion, contract, needs_completion
+    from slipway_ort.graph import completion, contract, needs_completion
     from slipway_ort.session import Session, available_providers
     from slipway_ort.settings import Settings, model_file, providers_of, settings_of
 
@@ -63,11 +64,17 @@ class TritonPythonModel:
         self._contract = contract(self._session.graph(args["model_name"]), config)
         self._inputs = self._contract.inputs
         self._outputs = list(self._contract.outputs)
+        self._scalars = {name: served.scalar_dims for name, served in self._contract.outputs.items()}
         # Triton imports it in the first execution, where a client would wait for it.
         importlib.import_module("asyncio")
+        # What is loaded stays loaded: collections that go through it again and again only cost requests time.
+        gc.collect()
+        gc.freeze()
 
     def execute(self, requests: Sequence[pb_utils.InferenceRequest]) -> Sequence[pb_utils.InferenceResponse | None]:
         """Answer every request, in order; what can be run together is."""
+        if self._contract.uniform:
+            return self._answers(requests, [_views(request) for request in requests])
         responses: Slots = [None] * len(requests)
         groups: dict[Shapes, list[tuple[int, Feeds]]] = {}
         for at, request in enumerate(requests):
@@ -78,46 +85,38 @@ class TritonPythonModel:
                 continue
             groups.setdefault(self._shapes(feeds, at), []).append((at, feeds))
         for members in groups.values():
-            self._answer(requests, members, responses)
+            answers = self._answers([requests[at] for at, _ in members], [feeds for _, feeds in members])
+            for (at, _), answer in zip(members, answers, strict=True):
+                responses[at] = answer
         return responses
 
     def _feeds(self, request: pb_utils.InferenceRequest) -> Feeds:
-        """The request's tensors as the graph takes them: views of Triton's memory, except text."""
-        feeds: Feeds = {}
-        for tensor in request.inputs():
-            name, array = tensor.name(), tensor.as_numpy()
-            served = self._inputs.get(name)
-            if served is None:
-                continue
+        """The request's tensors as the graph takes them: text as ``str``, scalars without a dimension."""
+        feeds = _views(request)
+        for name, array in feeds.items():
+            served = self._inputs[name]
             if served.is_text:
-                array = _text(name, array)
-            feeds[name] = array if served.scalar_dims is None else array.reshape(())
+                feeds[name] = _text(name, array)
+            if served.scalar_dims is not None:
+                feeds[name] = feeds[name].reshape(())
         return feeds
 
     def _shapes(self, feeds: Feeds, at: int) -> Shapes:
-        """Equal for requests that can be joined; nothing to compare where Triton lets only one shape through."""
+        """Equal for requests that can be joined."""
         if not self._contract.batches:
             return ((at,),)
-        if self._contract.fixed_shape:
-            return ()
         return tuple(feeds[name].shape[1:] for name in self._inputs if name in feeds)
 
-    def _answer(
-        self, requests: Sequence[pb_utils.InferenceRequest], members: list[tuple[int, Feeds]], responses: Slots
-    ) -> None:
+    def _answers(
+        self, requests: Sequence[pb_utils.InferenceRequest], feeds: Sequence[Feeds]
+    ) -> list[pb_utils.InferenceResponse]:
         """Run requests together, and one by one when that fails, so that only the guilty ones fail."""
-        wanted = self._wanted([requests[at] for at, _ in members])
         try:
-            answers = self._run([feeds for _, feeds in members], wanted)
+            return self._run(feeds, self._wanted(requests))
         except Exception as e:
-            if len(members) > 1:
-                for member in members:
-                    self._answer(requests, [member], responses)
-            else:
-                responses[members[0][0]] = _failure(*_reason(e))
-            return
-        for (at, _), answer in zip(members, answers, strict=True):
-            responses[at] = answer
+            if len(feeds) == 1:
+                return [_failure(*_reason(e))]
+        return [self._answers([request], [each])[0] for request, each in zip(requests, feeds, strict=True)]
 
     def _wanted(self, requests: Sequence[pb_utils.InferenceRequest]) -> list[str]:
         """The outputs that anyone asked for; Triton drops those that a request did not ask for."""
@@ -130,26 +129,32 @@ class TritonPythonModel:
 
     def _run(self, feeds: Sequence[Feeds], wanted: list[str]) -> list[pb_utils.InferenceResponse]:
         """One run of the graph for several requests' tensors, and a response for each."""
+        first = feeds[0]
         if len(feeds) == 1:
-            results = self._session.run(wanted, feeds[0])
-            parts = [results]
-        else:
-            joined = {name: np.concatenate([each[name] for each in feeds]) for name in feeds[0]}
-            results = self._session.run(wanted, joined)
-            first = next(iter(joined))
-            ends = [0, *accumulate(len(each[first]) for each in feeds)]
-            parts = [[result[begin:end] for result in results] for begin, end in pairwise(ends)]
-        if self._contract.batches:
-            _check_batch(wanted, results, sum(len(next(iter(each.values()))) for each in feeds))
-        return [_response(wanted, part, self._contract.outputs) for part in parts]
+            results = self._session.run(wanted, first)
+            if self._contract.batches:
+                _check_batch(wanted, results, len(next(iter(first.values()))))
+            return [self._response(wanted, results)]
+        joined = {name: np.concatenate([each[name] for each in feeds]) for name in first}
+        results = self._session.run(wanted, joined)
+        name = next(iter(first))
+        ends = list(accumulate([len(each[name]) for each in feeds], initial=0))
+        _check_batch(wanted, results, ends[-1])
+        return [self._response(wanted, [result[begin:end] for result in results]) for begin, end in pairwise(ends)]
+
+    def _response(self, names: list[str], arrays: Sequence[Array]) -> pb_utils.InferenceResponse:
+        if not self._contract.batches:
+            dims = [self._scalars[name] for name in names]
+            arrays = [
+                array if shape is None else array.reshape(shape) for array, shape in zip(arrays, dims, strict=True)
+            ]
+        tensor = pb_utils.Tensor
+        return pb_utils.InferenceResponse([tensor(name, array) for name, array in zip(names, arrays, strict=True)])
 
 
-def _response(names: list[str], arrays: Sequence[Array], outputs: Mapping[str, Served]) -> pb_utils.InferenceResponse:
-    tensors: list[pb_utils.Tensor] = []
-    for name, array in zip(names, arrays, strict=True):
-        dims = outputs[name].scalar_dims
-        tensors.append(pb_utils.Tensor(name, array if dims is None else array.reshape(dims)))
-    return pb_utils.InferenceResponse(tensors)
+def _views(request: pb_utils.InferenceRequest) -> Feeds:
+    """The request's tensors by name, in Triton's memory."""
+    return {tensor.name(): tensor.as_numpy() for tensor in request.inputs()}
 
 
 def _check_batch(names: Sequence[str], results: Sequence[Array], batch: int) -> None:

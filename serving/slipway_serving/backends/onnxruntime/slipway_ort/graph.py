@@ -75,12 +75,12 @@ class Served:
 
 @dataclass(frozen=True)
 class Contract:
-    """What the config promises and the graph keeps. ``fixed_shape``: all requests' items have one shape."""
+    """What the config promises and the graph keeps. ``uniform``: any two requests can be joined as they come."""
 
     inputs: Mapping[str, Served]
     outputs: Mapping[str, Served]
     batches: bool
-    fixed_shape: bool
+    uniform: bool
 
 
 @dataclass(frozen=True)
@@ -156,7 +156,8 @@ def contract(graph: Graph, config: Mapping[str, Any]) -> Contract:
     inputs = {io["name"]: _served(graph.model, "input", io, takes, size) for io in declared}
     outputs = {io["name"]: _served(graph.model, "output", io, graph.outputs, size) for io in config["output"]}
     fixed = all(-1 not in _dims(io) for io in declared)
-    return Contract(inputs, outputs, size > 0, fixed)
+    uniform = size > 0 and fixed and not any(served.is_text for served in inputs.values())
+    return Contract(inputs, outputs, size > 0, uniform)
 
 
 def _refuse_what_only_native_can(model: str, config: Mapping[str, Any]) -> None:
