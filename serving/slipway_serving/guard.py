@@ -35,7 +35,7 @@ class GuardedTriton:
         assert self._process.stderr is not None
         self._reader = threading.Thread(target=_read, args=(self._process.stderr, on_line), daemon=True)
         self._reader.start()
-        self.pid = _started(self._process.stdout.readline())
+        self.pid = self._started(self._process.stdout.readline())
         threading.Thread(target=self._await_end, args=(self._process.stdout,), daemon=True).start()
 
     def stop(self) -> None:
@@ -58,6 +58,14 @@ class GuardedTriton:
                 self._process.stdin.flush()
             except (OSError, ValueError):  # the guardian has ended, or is gone
                 return
+
+    def _started(self, said: bytes) -> int:
+        words = said.split()
+        if len(words) != 2 or words[0] != b"started":
+            self._process.kill()
+            self._launch.folder.remove()
+            raise CannotServe("Triton's guardian did not start", "look at the limits on memory and processes")
+        return int(words[1])
 
     def _await_end(self, sayings: IO[bytes]) -> None:
         said = next((line for line in sayings if line.startswith(b"ended ")), b"")
@@ -92,13 +100,6 @@ def _start(launch: Launch) -> subprocess.Popen[bytes]:
         raise CannotServe(
             f"a process cannot be started ({e.strerror})", "look at the limits on memory and processes"
         ) from None
-
-
-def _started(line: bytes) -> int:
-    words = line.split()
-    if len(words) != 2 or words[0] != b"started":
-        raise CannotServe("Triton's guardian did not start", "look at the limits on memory and processes")
-    return int(words[1])
 
 
 def _read(stream: IO[bytes], on_line: Callable[[str], None]) -> None:

@@ -29,6 +29,7 @@ POLL_S = 0.02
 # Workers take a second each to end, one after the other within a model; they have nothing to lose by then.
 UNLOAD_GRACE_S = 3.0
 KILL_GRACE_S = 10.0
+ANSWER_S = 5.0  # for questions that Triton answers at once; loading a model has the whole patience
 
 
 @dataclass(frozen=True)
@@ -138,7 +139,7 @@ class Life:
 
         listening = (host.grpc, host.http)
         self._await(lambda: all(ports.answers(host.host, port) for port in listening), patience)
-        self._client = client = Client(self.grpc_address, deadline_s=patience.allowed_s)
+        self._client = client = Client(self.grpc_address, deadline_s=ANSWER_S)
         self._await(client.live, patience)
         return client
 

@@ -57,9 +57,12 @@ def _load(client: Client, names: Sequence[str], patience: Patience) -> dict[str,
             ) from None
         return None
 
-    with ThreadPoolExecutor(LOAD_THREADS, thread_name_prefix="slipway-load") as threads:
-        errors = threads.map(load, names)
-        return {name: error for name, error in zip(names, errors, strict=True) if error is not None}
+    threads = ThreadPoolExecutor(LOAD_THREADS, thread_name_prefix="slipway-load")
+    try:
+        errors = list(threads.map(load, names))
+    finally:  # after Ctrl-C nobody waits for the others; they end with Triton
+        threads.shutdown(wait=False, cancel_futures=True)
+    return {name: error for name, error in zip(names, errors, strict=True) if error is not None}
 
 
 def reason_of(model: str, error: SlipwayError, logged: str) -> str:

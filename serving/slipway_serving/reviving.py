@@ -8,7 +8,6 @@ from google.protobuf.json_format import MessageToJson
 from tritonclient.grpc import service_pb2 as pb
 
 from slipway_client import AsyncClient, rpcs
-from slipway_core.errors import RepositoryBroken
 
 RESTARTS = "slipway.restarts"
 
@@ -18,7 +17,7 @@ def revive(address: str, model: str, count: int, timeout_s: float) -> None:
 
     Triton ignores a plain load of a model whose files have not changed, and keeps the workers of one whose config
     has not. Loaded with its own config and the count among its parameters, the model gets new workers beside the old
-    ones, which are then exchanged. If Triton refuses that, the model is unloaded first.
+    ones, which are then exchanged.
     """
     asyncio.run(_revive(address, model, count, timeout_s))
 
@@ -29,8 +28,4 @@ async def _revive(address: str, model: str, count: int, timeout_s: float) -> Non
         config.parameters[RESTARTS].string_value = str(count)
         request = pb.RepositoryModelLoadRequest(model_name=model)
         request.parameters["config"].string_param = MessageToJson(config, preserving_proto_field_name=True)
-        try:
-            await client.call(rpcs.REPOSITORY_LOAD, request)
-        except RepositoryBroken:
-            await client.unload(model)
-            await client.load(model)
+        await client.call(rpcs.REPOSITORY_LOAD, request)

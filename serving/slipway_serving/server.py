@@ -12,7 +12,7 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING
 
-from slipway_core.errors import CannotServe, SlipwayError
+from slipway_core.errors import CannotServe
 from slipway_serving import facts, ports
 from slipway_serving.checks import check_port
 from slipway_serving.finding import find_triton
@@ -58,7 +58,7 @@ class Server:
     def __init__(self, plan: Plan, life: Life, models: list[str], restarts: dict[str, int]) -> None:
         self._plan, self._life, self._models, self.restarts = plan, life, models, restarts
         self._stopping, self._ended = threading.Event(), threading.Event()
-        self._stop_lock, self._life_lock = threading.Lock(), threading.Lock()
+        self._stop_lock = threading.Lock()
         self._failure: CannotServe | None = None
         self.triton_restarts = 0
         self._keeper = threading.Thread(target=self._keep, name="slipway-keeper", daemon=True)
@@ -113,9 +113,9 @@ class Server:
         """Let requests in flight finish within the options' ``drain_s``, then end Triton. May be called twice."""
         self._stopping.set()
         with self._stop_lock:
-            with self._life_lock:
-                self._life.end(self._plan.options.drain_s)
+            self._life.end(self._plan.options.drain_s)
             self._keeper.join()
+            self._life.kill()  # another one, if it was just being started again
             self._ended.set()
 
     def __enter__(self) -> Server:
@@ -146,22 +146,24 @@ class Server:
                 return
 
     def _begin_again(self, crashes: int) -> bool:
-        """Whether there is a new life; a start that fails counts as a crash of its own."""
+        """Whether there is a new life."""
         if self._stopping.wait(min(5.0, 0.5 * (crashes - 1))):
             return False
         from slipway_serving.repository import read_repository
 
         begin = time.monotonic()
-        with self._life_lock:
+        try:
+            repository = read_repository(self._plan.options.repository)
+            self._life = Life(self._plan, repository, self.restarts)  # from now on stop() ends this one
             if self._stopping.is_set():
                 return False
-            try:
-                repository = read_repository(self._plan.options.repository)
-                self._life, self._models = _begin(self._plan, repository, True, self.restarts)
-            except SlipwayError as e:
+            self._models = self._life.bring_up(repository, keep_going=True)
+        except Exception as e:  # in a thread: whatever it is, somebody must hear of it
+            if not self._stopping.is_set():
+                discard(self._life)
                 self._give_up(f"Triton ended and could not be started again ({e})")
-                return False
-            self.triton_restarts += 1
+            return False
+        self.triton_restarts += 1
         self._plan.options.log(
             f"Triton is up again after {time.monotonic() - begin:.1f} s (restart {self.triton_restarts})"
         )
@@ -188,7 +190,7 @@ def _begin_on_free_ports(
     while True:
         plan = Plan(options, installation, _ports(options), facts.has_gpu(), os.environ.copy())
         try:
-            return plan, *_begin(plan, repository, options.keep_going, restarts)
+            return plan, *_begin(plan, repository, restarts)
         except CannotServe as e:
             tries -= 1
             # Somebody was quicker to take a port that was free a moment ago.
@@ -215,10 +217,10 @@ def _another_free_port(host: str, taken: list[int]) -> int:
     return port
 
 
-def _begin(plan: Plan, repository: Repository, keep_going: bool, restarts: dict[str, int]) -> tuple[Life, list[str]]:
+def _begin(plan: Plan, repository: Repository, restarts: dict[str, int]) -> tuple[Life, list[str]]:
     life = Life(plan, repository, restarts)
     try:
-        return life, life.bring_up(repository, keep_going)
+        return life, life.bring_up(repository, plan.options.keep_going)
     except BaseException:
         discard(life)
         raise

@@ -93,9 +93,9 @@ class Watchdog:
         self._thread.start()
 
     def stop(self) -> None:
-        """Watch no longer; a reload in progress is left to itself."""
+        """Watch no longer; a reload in progress is left to itself, and a Triton that hangs is not waited for."""
         self._stopping.set()
-        self._thread.join()
+        self._thread.join(timeout=1)
 
     def _watch(self) -> None:
         while not self._stopping.wait(LOOK_EVERY_S):

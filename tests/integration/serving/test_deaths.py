@@ -49,6 +49,8 @@ max_batch_size: 8
 input { name: "x" data_type: TYPE_FP32 dims: 2 }
 output { name: "y" data_type: TYPE_FP32 dims: 2 }
 """
+COMMAND = [sys.executable, "-m", "slipway_serving", "--server", "embedded"]
+COMMAND += ["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0"]
 ONE = {"x": np.ones((1, 2), np.float32)}
 
 
@@ -201,9 +203,7 @@ def test_a_killed_guardian_takes_triton_along_and_both_come_back(running: Runnin
 def served(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
     """``python -m slipway_serving`` on a repository of one model, ready."""
     publish_doubler(tmp_path)
-    command = [sys.executable, "-m", "slipway_serving", str(tmp_path), "--server", "embedded"]
-    command += ["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0"]
-    process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = subprocess.Popen([*COMMAND, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     assert process.stdout is not None
     try:
         assert process.stdout.readline() == "Triton is ready: doubler\n"
@@ -221,6 +221,22 @@ def test_a_signal_stops_everything_and_is_no_failure(how: signal.Signals, served
     served.send_signal(how)
     assert served.wait(5) == 0
     assert not any(alive(pid) for pid in family)
+
+
+def test_ctrl_c_while_a_model_loads_ends_at_once(tmp_path: Path) -> None:
+    code = "import pathlib, time\n\nclass TritonPythonModel:\n    def initialize(self, args):\n"
+    code += "        pathlib.Path(__file__).with_name('loading').touch()\n        time.sleep(60)\n"
+    loading = publish_python(tmp_path, "sleeper", code, PAIR) / "loading"
+    process = subprocess.Popen([*COMMAND, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    try:
+        wait_until(loading.exists, 20, "the model never began to load")
+        family = descendants(process.pid)
+        process.send_signal(signal.SIGINT)
+        assert process.wait(5) != 0
+        wait_until(lambda: not any(alive(pid) for pid in family), 5, "processes are still there")
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def test_kill_9_leaves_no_process_and_no_shared_memory(served: subprocess.Popen[str]) -> None:
