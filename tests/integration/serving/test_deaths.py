@@ -17,10 +17,11 @@ import numpy as np
 import pytest
 
 from slipway_client import Client
-from slipway_core.errors import SlipwayError
+from slipway_core.errors import CannotServe, SlipwayError
 from support.triton import (
     RunningTriton,
     alive,
+    command_line,
     descendants,
     guardian_of,
     name_of,
@@ -197,6 +198,36 @@ def test_a_killed_guardian_takes_triton_along_and_both_come_back(running: Runnin
     wait_until(lambda: running.server.triton_restarts == restarts + 1, 20, "Triton was not started again")
     wait_until(lambda: not any(alive(pid) for pid in family), 5, "processes of the killed guardian are still there")
     assert traces(name) == set()
+
+
+def test_a_triton_that_keeps_dying_is_given_up_with_a_reason(tmp_path: Path) -> None:
+    publish_doubler(tmp_path)
+    with start_triton(tmp_path) as triton:
+        for deaths in range(1, 6):
+            os.kill(triton.server.pid, signal.SIGKILL)
+            if deaths < 5:
+                restarts = deaths
+                wait_until(lambda n=restarts: triton.server.triton_restarts == n, 20, "Triton was not started again")
+        with pytest.raises(CannotServe) as given_up:
+            triton.server.wait()
+        assert str(given_up.value).startswith(
+            "Triton was killed by signal 9 (SIGKILL), for the 5th time within a minute"
+        )
+        with pytest.raises(CannotServe):
+            triton.server.check()
+
+
+def test_a_stop_while_triton_is_started_again_leaves_nothing(tmp_path: Path) -> None:
+    publish_doubler(tmp_path)
+    with start_triton(tmp_path) as triton:
+        dead = triton.server.pid
+        os.kill(dead, signal.SIGKILL)
+        wait_until(lambda: triton.server.pid != dead, 20, "Triton was not started again")
+        family = descendants(os.getpid())
+        name = name_of(guardian_of(triton.server.pid))
+        triton.server.stop()
+    assert traces(name) == set()
+    assert not [pid for pid in family if name in command_line(pid)]
 
 
 @pytest.fixture
