@@ -38,7 +38,7 @@ up: $(STAMP) ## Train and export what is missing, start Triton and the frontend,
 .PHONY: test
 test: $(STAMP) ## Pass all tests
 	@bash scripts/chromium.sh
-	@$(BIN)/python -m pytest --numprocesses 2 --dist loadgroup $(ARGS)
+	@$(BIN)/python -m pytest --numprocesses 2 $(ARGS)
 
 .PHONY: check
 check: $(STAMP) ## Format, lint, types, layers

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import pytest
+from xdist.scheduler import LoadScopeScheduling
 
 
-@pytest.hookimpl(tryfirst=True)  # before the groups are read
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Keep a file's tests together, and all that need the whole stack: it is trained and started once."""
-    for item in items:
-        fixtures: tuple[str, ...] = getattr(item, "fixturenames", ())
-        group = "stack" if "stack" in fixtures else item.nodeid.partition("::")[0]
-        item.add_marker(pytest.mark.xdist_group(group))
+class ByFile(LoadScopeScheduling):
+    """A file's tests stay in one process, and all that use the whole stack do: it is trained and started once."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = nodeid.partition("::")[0]
+        alone = file.startswith("tests/e2e/packaging/") or file == "tests/e2e/test_real_model.py"
+        return "stack" if file.startswith("tests/e2e/") and not alone else file
+
+
+def pytest_xdist_make_scheduler(config: pytest.Config, log: object) -> ByFile:
+    """Use it whatever ``--dist`` says."""
+    return ByFile(config, log)

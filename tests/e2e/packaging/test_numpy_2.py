@@ -18,6 +18,7 @@ def numpy_2(tmp_path_factory: pytest.TempPathFactory) -> Environment:
         "torch==2.13.0",
         "pytest",
         "pytest-timeout",
+        "pytest-xdist",
         "hypothesis",
         "httpx",
         pinned=False,
