@@ -25,7 +25,8 @@ class ServeOptions:
 
     ``ready_timeout_s`` bounds the start until every model answers; ``drain_s`` how long requests in flight may
     take when the server stops. ``keep_going`` serves what can be served when a model is broken; otherwise one broken
-    model refuses the start. ``log`` gets Triton's log and slipway's own, line by line, from any thread.
+    model refuses the start. A Triton that dies ``deaths_per_minute`` times within a minute is given up, before that it
+    is started again. ``log`` gets Triton's log and slipway's own, line by line, from any thread.
     """
 
     repository: Path
@@ -38,6 +39,7 @@ class ServeOptions:
     ready_timeout_s: float = 60.0
     drain_s: float = 10.0
     keep_going: bool = False
+    deaths_per_minute: int = 5
     docker_image: str = DOCKER_IMAGE
     log: Callable[[str], None] = to_stderr
 

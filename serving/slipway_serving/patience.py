@@ -1,9 +1,16 @@
-"""How long a start may take, from its beginning."""
+"""How long to wait: for a start, and before another try."""
 
 from __future__ import annotations
 
 import time
 from dataclasses import dataclass
+
+LONGEST_PAUSE_S = 30.0
+
+
+def pause_before(crashes: int) -> float:
+    """Seconds before another try, by how many crashes the last minute has seen before this one."""
+    return 0.0 if crashes == 0 else min(LONGEST_PAUSE_S, 2.0 ** (crashes - 1))
 
 
 @dataclass(frozen=True)

@@ -20,11 +20,11 @@ from slipway_serving.installation import Docker, Embedded, Installation
 from slipway_serving.launch import Ports
 from slipway_serving.life import Life, Plan, discard, ended_words
 from slipway_serving.options import ServeOptions
+from slipway_serving.patience import pause_before
 
 if TYPE_CHECKING:
     from slipway_serving.repository import Repository
 
-CRASHES, CRASH_WINDOW_S = 5, 60.0
 PORT_TRIES = 3
 
 
@@ -60,6 +60,7 @@ class Server:
         self._stopping, self._ended = threading.Event(), threading.Event()
         self._stop_lock = threading.Lock()
         self._failure: CannotServe | None = None
+        self._trouble = ""
         self.triton_restarts = 0
         self._keeper = threading.Thread(target=self._keep, name="slipway-keeper", daemon=True)
         self._keeper.start()
@@ -128,27 +129,28 @@ class Server:
 
     def _keep(self) -> None:
         """Start Triton again whenever it ends by itself, until it does so too often."""
-        crashes: deque[float] = deque(maxlen=CRASHES)
+        deaths: deque[float] = deque()
         while True:
             life = self._life
             life.triton.wait()
             if self._stopping.is_set():
                 return
-            crashes.append(time.monotonic())
-            how = ended_words(life)
+            deaths.append(time.monotonic())
+            while deaths[-1] - deaths[0] > 60:
+                deaths.popleft()
             life.kill()
-            if len(crashes) == CRASHES and crashes[-1] - crashes[0] < CRASH_WINDOW_S:
-                said = "; ".join(life.log.tail()[-2:])
-                self._give_up(f"Triton {how}, for the {CRASHES}th time within a minute{': ' + said if said else ''}")
+            if len(deaths) >= self._plan.options.deaths_per_minute:
+                why = self._trouble or "; ".join(life.log.tail()[-2:])
+                often = f"Triton {ended_words(life)}, the last of {len(deaths)} deaths within a minute"
+                self._give_up(f"{often}: {why}" if why else often)
                 return
-            self._plan.options.log(f"Triton {how}; starting it again")
-            if not self._begin_again(len(crashes)):
+            self._plan.options.log(f"Triton {ended_words(life)}; starting it again")
+            if self._stopping.wait(pause_before(len(deaths) - 1)):
                 return
+            self._begin_again()
 
-    def _begin_again(self, crashes: int) -> bool:
-        """Whether there is a new life."""
-        if self._stopping.wait(min(5.0, 0.5 * (crashes - 1))):
-            return False
+    def _begin_again(self) -> None:
+        """Begin another life; one that does not come up ends, and so counts as a crash."""
         from slipway_serving.repository import read_repository
 
         begin = time.monotonic()
@@ -156,18 +158,17 @@ class Server:
             repository = read_repository(self._plan.options.repository)
             self._life = Life(self._plan, repository, self.restarts)  # from now on stop() ends this one
             if self._stopping.is_set():
-                return False
+                return
             self._models = self._life.bring_up(repository, keep_going=True)
         except Exception as e:  # in a thread: whatever it is, somebody must hear of it
-            if not self._stopping.is_set():
-                discard(self._life)
-                self._give_up(f"Triton ended and could not be started again ({e})")
-            return False
+            discard(self._life)
+            self._trouble = str(e)
+            return
+        self._trouble = ""
         self.triton_restarts += 1
         self._plan.options.log(
             f"Triton is up again after {time.monotonic() - begin:.1f} s (restart {self.triton_restarts})"
         )
-        return True
 
     def _give_up(self, reason: str) -> None:
         self._failure = CannotServe(reason, "look at its log (--verbose), mend the cause and start it again")

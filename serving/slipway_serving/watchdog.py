@@ -9,20 +9,14 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from slipway_client import Client
-from slipway_core.errors import SlipwayError
+from slipway_serving.patience import pause_before
 from slipway_serving.reviving import revive
 from slipway_serving.workers import Child, Worker, children_of, in_words, worker_at
 
 LOOK_EVERY_S = 0.1
 CALM_S = 60.0
-LONGEST_PAUSE_S = 30.0
 # Triton collects a worker it has asked to end at once; one that ended by itself it never collects.
 DEAD_AFTER_S, QUIETLY_DEAD_AFTER_S = 0.15, 2.0
-
-
-def pause_before(crashes: int) -> float:
-    """Seconds to wait before a model is loaded anew, by how often it crashed within the last minute before."""
-    return 0.0 if crashes == 0 else min(LONGEST_PAUSE_S, 2.0 ** (crashes - 1))
 
 
 @dataclass
@@ -112,7 +106,7 @@ class Watchdog:
             return False
         try:
             states = {(state.name, state.version): state.state for state in self._client.index()}
-        except SlipwayError:  # Triton is down or busy; the next look will tell
+        except Exception:  # Triton is down, busy, or being ended; the next look will tell
             return False
         state = states.get((worker.model, worker.version), "")
         if state in ("", "UNAVAILABLE"):
@@ -142,7 +136,7 @@ class Watchdog:
                 return
             begin = time.monotonic()
             revive(self._address, worker.model, count, timeout_s=CALM_S)
-        except SlipwayError as e:
+        except Exception as e:  # in a thread: whatever it is, somebody must hear of it
             if not self._stopping.is_set():
                 self._say(f"{ended} and it could not be loaded anew: {e}")
                 self._waiting[worker.model] = (worker, status)

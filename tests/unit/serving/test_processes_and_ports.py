@@ -13,8 +13,9 @@ from pathlib import Path
 import pytest
 
 from slipway_serving import _guardian, check_machine
+from slipway_serving.patience import pause_before
 from slipway_serving.ports import address, free_port, holder_of, problem_with
-from slipway_serving.watchdog import Roll, pause_before
+from slipway_serving.watchdog import Roll
 from slipway_serving.workers import Child, children_of, in_words
 from support.triton import alive, descendants, wait_until
 
