@@ -87,9 +87,12 @@ def test_a_guardian_tells_how_a_command_ended_by_itself(guarded: Guarded) -> Non
 def test_a_command_that_cannot_be_started_is_told_in_its_log(tmp_path: Path) -> None:
     command = [sys.executable, "-I", "-S", _guardian.__file__, "--prefix", "slipwaytest-none-", "--folder"]
     command += [str(tmp_path / "none"), "--grace-s", "1", "--", "/no/such/tritonserver"]
-    done = subprocess.run(command, input=b"", capture_output=True, timeout=10, check=False)
-    assert done.stderr == b"/no/such/tritonserver cannot be started: No such file or directory\n"
-    assert done.stdout.splitlines()[-1] == b"ended 127"
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.read().splitlines()[-1] == b"ended 127"
+        said = b"/no/such/tritonserver cannot be started: No such file or directory\n"
+        assert process.stderr.read() == said
 
 
 @pytest.fixture
