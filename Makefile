@@ -68,4 +68,4 @@ lock: ## Resolve the dependencies anew into requirements.lock
 .PHONY: clean
 clean: ## Remove the environment, what was trained and what was published
 	@rm -rf $(VENV) artifacts dist .pytest_cache .ruff_cache .hypothesis
-	@find model_repository -mindepth 2 -maxdepth 2 -type d -name '[0-9]*' -exec rm -rf {} +
+	@mkdir -p model_repository && find model_repository -mindepth 2 -maxdepth 2 -type d -name '[0-9]*' -exec rm -rf {} +

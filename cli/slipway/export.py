@@ -15,6 +15,7 @@ from slipway.places import (
     UrlOption,
     card_named,
 )
+from slipway_client import Client
 
 if TYPE_CHECKING:
     from slipway_export import Published
@@ -36,6 +37,8 @@ def export(
     import slipway_export
 
     card = card_named(model)
+    if activate:
+        _require_triton(url)
     published = slipway_export.export(
         card,
         repository=repository,
@@ -48,6 +51,12 @@ def export(
         return
     for text in lines(published):
         show.line(text)
+
+
+def _require_triton(url: str) -> None:
+    """Before the work, not after it. Raises :class:`ServerUnavailable`."""
+    with Client(url) as client:
+        client.index()
 
 
 def lines(published: Published) -> list[str]:

@@ -7,6 +7,7 @@ import threading
 from collections.abc import Generator
 from contextlib import contextmanager
 from pathlib import Path
+from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -64,7 +65,7 @@ def up(
         verbose=verbose,
         log=show.note,
     )
-    with _stop_signal() as stopped:
+    with _StopSignal().installed() as stopped:
         show.note("starting Triton")
         with start(options) as triton:
             frontend = FrontendProcess(host, frontend_port, triton.grpc_address)
@@ -79,18 +80,37 @@ def up(
                 frontend.stop()
 
 
-@contextmanager
-def _stop_signal() -> Generator[threading.Event]:
-    """An event that SIGINT and SIGTERM set; the old handlers come back afterwards."""
-    stopped = threading.Event()
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-    for number in before:
-        signal.signal(number, lambda _number, _frame: stopped.set())
-    try:
-        yield stopped
-    finally:
-        for number, handler in before.items():
-            signal.signal(number, handler)
+class _StopSignal:
+    """SIGINT and SIGTERM: the first one while the stack runs ends it in order, any other interrupts at once.
+
+    What an interrupt leaves running is stopped by Triton's guardian, which sees this process go.
+    """
+
+    def __init__(self) -> None:
+        self._stopped = threading.Event()
+        self._in_order = False
+
+    def wait(self, timeout_s: float) -> bool:
+        """Whether a signal came within the time; from the first call on, one ends the stack in order."""
+        self._in_order = True
+        return self._stopped.wait(timeout_s)
+
+    def _received(self, _number: int, _frame: FrameType | None) -> None:
+        if not self._in_order or self._stopped.is_set():
+            raise KeyboardInterrupt
+        self._stopped.set()
+
+    @contextmanager
+    def installed(self) -> Generator[_StopSignal]:
+        """Listen; the old handlers come back afterwards."""
+        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+        for number in before:
+            signal.signal(number, self._received)
+        try:
+            yield self
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
 
 
 def _greet(cards: list[ModelCard], address: str, triton: Server) -> None:

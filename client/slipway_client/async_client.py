@@ -178,11 +178,16 @@ class AsyncClient:
     async def _with_what_there_is(self, error: ModelNotFound, deadline: Deadline) -> SlipwayError:
         """The same error, naming the versions of the model, or the models there are."""
         try:
-            live = [state for state in await self._index(deadline) if state.ready]
+            index = await self._index(deadline)
         except SlipwayError:
             return error
+        live = [state for state in index if state.ready]
         versions = sorted((state.version for state in live if state.name == error.model), key=int)
-        if isinstance(error, NotLoaded) and not (error.version and versions):
+        # A model of the repository that nobody unloaded is about to be loaded: asking again makes sense.
+        known = any(
+            state.name == error.model and state.state != "UNLOADING" and state.reason != "unloaded" for state in index
+        )
+        if (isinstance(error, NotLoaded) or (known and not versions)) and not (error.version and versions):
             return Overloaded(error.model, "none of its versions is loaded at the moment")
         if versions:  # without a version asked for, the model went away and came back between the two calls
             return ModelNotFound(error.model, error.version, versions if error.version else ())

@@ -151,7 +151,10 @@ class ModelCard(_Frozen):
         except tomllib.TOMLDecodeError as e:
             raise InvalidCard("TOML", _faulty_line(text, str(e)), f"cannot be parsed: {e}", str(path)) from None
         _read_labels_file(table, path)
-        return cls.from_mapping(table, path=str(path))
+        card = cls.from_mapping(table, path=str(path))
+        if card.name != path.stem:
+            raise InvalidCard("name", card.name, f"a card's file is named like its model: {card.name}.toml", str(path))
+        return card
 
     @classmethod
     def from_mapping(cls, table: dict[str, Any], path: str = "") -> ModelCard:

@@ -68,6 +68,15 @@ class InvalidInput(SlipwayError):
         return self.reason
 
 
+_SHOWN = 60
+
+
+def _short(value: object) -> str:
+    """A value that somebody sent, as it is shown in a line: never longer than a glance."""
+    shown = repr(value[: _SHOWN * 2]) if isinstance(value, str) else repr(value)
+    return shown if len(shown) <= _SHOWN else shown[: _SHOWN - 3] + "..."
+
+
 def _suggestion(name: str, known: Sequence[str]) -> str:
     close = get_close_matches(name, known, n=1, cutoff=0.5)
     return f"did you mean {close[0]!r}? " if close else ""
@@ -82,7 +91,7 @@ class UnknownFeature(InvalidInput):
 
     def __str__(self) -> str:
         return (
-            f"row {self.row}: unknown feature {self.name!r}; {_suggestion(self.name, self.known)}"
+            f"row {self.row}: unknown feature {_short(self.name)}; {_suggestion(self.name[:_SHOWN], self.known)}"
             f"the model's features are {', '.join(self.known)}"
         )
 
@@ -95,7 +104,7 @@ class MissingFeature(InvalidInput):
         self.row, self.name, self.given = row, name, tuple(given)
 
     def __str__(self) -> str:
-        close = get_close_matches(self.name, self.given, n=1, cutoff=0.5)
+        close = get_close_matches(self.name, [name for name in self.given if len(name) <= _SHOWN], n=1, cutoff=0.5)
         hint = f" (the row has {close[0]!r})" if close else ""
         return f"row {self.row}: feature {self.name!r} is missing{hint}"
 
@@ -108,9 +117,7 @@ class InvalidValue(InvalidInput):
         self.row, self.name, self.value, self.expected = row, name, value, expected
 
     def __str__(self) -> str:
-        shown = repr(self.value)
-        shown = shown if len(shown) <= 60 else shown[:57] + "..."
-        return f"row {self.row}: feature {self.name!r} must be {self.expected}, got {shown}"
+        return f"row {self.row}: feature {self.name!r} must be {self.expected}, got {_short(self.value)}"
 
 
 class InvalidImage(InvalidInput):

@@ -31,7 +31,9 @@ _Load = Callable[[str, Sequence[int]], None]
 def activate(
     repository: Path, model: str, version: int, *, address: str | None = None, progress: Progress = silent
 ) -> tuple[int, ...]:
-    """Make a published version live, beside at most one other; returns the live versions, ascending.
+    """Make a published version the one that answers, beside at most one older; returns the live versions, ascending.
+
+    Activating an older version is how to roll back: newer ones stop being live and stay published.
 
     With the gRPC ``address`` of a running Triton, returns when that Triton answers from the version, without a pause
     for the others; when it refuses, the old configuration comes back and the error says why. Without an address the
@@ -46,7 +48,8 @@ def activate(
     try:
         with locked(repository, model, lambda: tell(progress, "activate", f"waiting for an export of {model}")):
             order = activation_order(directory)
-            now = [*(number for number in order if number != version), version][-MOST_LIVE:]
+            # Triton answers from the highest live version, so whatever lies above the one to answer must go.
+            now = [*(number for number in order if number < version), version][-MOST_LIVE:]
             with _triton(address) as load, _restored_on_failure(directory, load):
                 _go_live(directory, version, order, now, load)
                 tell(progress, "activate", f"{model} serves {', '.join(map(str, sorted(now)))}")

@@ -59,6 +59,10 @@ def export(
         raise MissingExtra("exporting", str(e.name), "export") from None
     if version is not None:
         refuse_taken(repository, card.name, version)
+    if not card.source.path.exists():  # before libraries are imported that take seconds
+        raise SourceNotFound(
+            card.name, str(card.source.path), f"train it (slipway train {card.name}), or mend source.path"
+        )
     training = _training(card)
     conversion = converted(card, progress)
     manifest_of = _manifests(card, conversion, training)

@@ -18,6 +18,8 @@ from slipway_frontend.errors import answer_for
 from slipway_frontend.inference import Inference
 from slipway_frontend.schemas import errors
 
+# A probe must hear of a Triton that hangs before its own patience ends.
+READY_DEADLINE_S = 2.0
 _UNLOADED = "unloaded"  # Triton's reason for a model or version that somebody took out of service on purpose
 
 
@@ -46,7 +48,15 @@ def routes(inference: Inference) -> APIRouter:
         Models that somebody unloaded do not count.
         """
         try:
-            models = await readiness(inference)
+            models = await asyncio.wait_for(readiness(inference), READY_DEADLINE_S)
+        except TimeoutError:
+            return error_answer(
+                503,
+                f"Triton did not answer within {READY_DEADLINE_S:g} s",
+                {"Retry-After": "2"},
+                ready=False,
+                models=[],
+            )
         except SlipwayError as e:
             return _unready(answer_for(e), str(e))
         shown = [{"name": m.name, "ready": not m.reason, "versions": m.versions, "reason": m.reason} for m in models]
@@ -82,7 +92,9 @@ def _of_model(name: str, states: list[ModelState]) -> Readiness:
     if live:
         return Readiness(name, live, "")
     telling = next((state for state in states if state.reason and state.reason != _UNLOADED), states[-1])
-    return Readiness(name, (), telling.reason or telling.state.lower() or "never loaded: Triton's log says why")
+    return Readiness(
+        name, (), telling.reason or telling.state.lower() or "not loaded, or not yet; Triton's log says why"
+    )
 
 
 async def _is_dead(inference: Inference, name: str) -> str:

@@ -12,9 +12,11 @@ import skl2onnx
 import skops.io
 from skl2onnx.common.data_types import FloatTensorType
 from skl2onnx.sklapi import CastTransformer
-from sklearn.base import is_classifier, is_regressor
+from sklearn.base import BaseEstimator, is_classifier, is_regressor
+from sklearn.exceptions import NotFittedError
 from sklearn.impute import SimpleImputer
 from sklearn.pipeline import Pipeline
+from sklearn.utils.validation import check_is_fitted
 
 from slipway_core.card import ModelCard
 from slipway_core.errors import ExportFailed, UntrustedSource
@@ -63,6 +65,7 @@ class SklearnPipeline:
 
     def __init__(self, card: ModelCard, estimator: Any) -> None:
         self._card, self._estimator = card, estimator
+        _require_fitted(card, estimator)
         self._final = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
         self._check_task()
         self._check_features()
@@ -78,6 +81,8 @@ class SklearnPipeline:
             if refused:
                 raise UntrustedSource(card.name, path, refused)
             return cls(card, skops.io.loads(content, trusted=unknown))
+        except ExportFailed:
+            raise
         except (zipfile.BadZipFile, KeyError):
             raise ExportFailed(
                 card.name, f"{path} is no skops file, or cut off; write it with skops.io.dump (pickles are not read)"
@@ -86,7 +91,14 @@ class SklearnPipeline:
             raise ExportFailed(card.name, f"{path} cannot be loaded by this scikit-learn ({one_line(e)})") from None
 
     def predict(self, inputs: Mapping[str, Array]) -> dict[str, Array]:
-        rows = inputs[FEATURES_TENSOR].astype(np.float64)
+        try:
+            return self._predicted(inputs[FEATURES_TENSOR].astype(np.float64))
+        except ValueError as e:  # NaN in the samples of a model without an imputer, and the like
+            raise ExportFailed(
+                self._card.name, f"scikit-learn's model does not take the samples ({one_line(e)})"
+            ) from None
+
+    def _predicted(self, rows: Array) -> dict[str, Array]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a pipeline fitted on a table says that an array has no column names
             if self._card.task == "regression":
@@ -197,3 +209,16 @@ def _in_double_precision(estimator: Any) -> Any:
     widen = ("slipway_widen", CastTransformer(dtype=double))
     narrow = ("slipway_narrow", CastTransformer(dtype=np.float32))
     return Pipeline([*steps[:first], widen, *steps[first:-1], narrow, steps[-1]])
+
+
+def _require_fitted(card: ModelCard, estimator: Any) -> None:
+    """Raise :class:`ExportFailed` for a file that holds no estimator, or one that was never trained."""
+    path = card.source.path
+    if not isinstance(estimator, BaseEstimator):
+        raise ExportFailed(card.name, f"{path} holds a {type(estimator).__name__}, not a scikit-learn estimator")
+    try:
+        check_is_fitted(estimator)
+    except NotFittedError:
+        raise ExportFailed(
+            card.name, f"the {type(estimator).__name__} in {path} was never fitted; fit it before saving"
+        ) from None

@@ -29,7 +29,8 @@ def slipway(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         (
             ["export", "iris"],
             1,
-            "slipway: cannot export 'iris': artifacts/iris/model.skops does not exist; run: slipway train iris\n",
+            "slipway: cannot export 'iris': artifacts/iris/model.skops does not exist; "
+            "train it (slipway train iris), or mend source.path\n",
         ),
         (["models", "show", "iris"], 2, "slipway: no model 'iris' is served\n"),
         (["serve", "absent"], 1, "slipway: absent: "),

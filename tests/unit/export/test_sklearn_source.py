@@ -195,3 +195,11 @@ def test_skops_files_of_all_families_hold_trusted_types_alone(tmp_path: Path) ->
     for model in (RandomForestClassifier(2), neighbours, boosted):
         content = skops.io.dumps(iris_pipeline(StandardScaler(), model))
         assert set(skops.io.get_untrusted_types(data=content)) <= TRUSTED
+
+
+def test_a_file_without_an_estimator_is_refused(tmp_path: Path) -> None:
+    assert "holds a dict, not a scikit-learn estimator" in refused(tmp_path, {"a": 1})
+
+
+def test_an_estimator_that_was_never_fitted_is_refused(tmp_path: Path) -> None:
+    assert "was never fitted; fit it before saving" in refused(tmp_path, LogisticRegression())
