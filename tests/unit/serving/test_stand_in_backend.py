@@ -139,9 +139,14 @@ def test_settings_are_read_as_the_native_backend_reads_them() -> None:
         level="basic",
         memory_arena=False,
         memory_pattern=False,
-        session_entries={"session.set_denormal_as_zero": "1"},
+        session_entries={"session.force_spinning_stop": "1", "session.set_denormal_as_zero": "1"},
         run_entries={"memory.enable_memory_arena_shrinkage": "cpu:0"},
     )
+
+
+def test_threads_spin_during_a_run_only_unless_the_config_says_otherwise() -> None:
+    assert settings_of({}).session_entries == {"session.force_spinning_stop": "1"}
+    assert settings_of(_with(session__force_spinning_stop="0")).session_entries == {"session.force_spinning_stop": "0"}
 
 
 @pytest.mark.parametrize(

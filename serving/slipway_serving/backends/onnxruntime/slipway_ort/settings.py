@@ -26,6 +26,8 @@ _TENSORRT_KEYS = {
 _PRECISION = {"FP16": "trt_fp16_enable", "BF16": "trt_bf16_enable", "INT8": "trt_int8_enable", "FP32": ""}
 _SESSION_PREFIXES = ("session.", "optimization.", "mlas.", "ep.")
 _RUN_PREFIXES = ("memory.",)
+# Threads that spin on after a run take the cores from Triton, which brings the next one.
+_DEFAULTS = {"session.force_spinning_stop": "1"}
 
 Provider = tuple[str, dict[str, str]]
 
@@ -60,7 +62,7 @@ def settings_of(config: Mapping[str, Any]) -> Settings:
         level={-1: "basic", 1: "extended", 2: "none"}.get(level, "all"),
         memory_arena=_truth(parameters, "enable_mem_arena", True),
         memory_pattern=_truth(parameters, "enable_mem_pattern", True),
-        session_entries=_entries(parameters, _SESSION_PREFIXES),
+        session_entries=_DEFAULTS | _entries(parameters, _SESSION_PREFIXES),
         run_entries=_entries(parameters, _RUN_PREFIXES),
         libraries=tuple(config.get("model_operations", {}).get("op_library_filename", ())),
     )
