@@ -125,6 +125,11 @@ def test_a_new_version_is_published_activated_and_both_answer(stack: Stack) -> N
     with Client(stack.grpc) as client:
         assert client.predict("iris", [SETOSA]).version == str(new)
         assert client.predict("iris", [SETOSA], version="1").version == "1"
+        back = stack.slipway("models", "activate", "iris", "1")
+        assert back.stdout == "iris: live versions are 1; 1 answers by default\n", back.stderr
+        assert client.predict("iris", [SETOSA]).version == "1"
+        assert stack.slipway("models", "activate", "iris", str(new)).returncode == 0
+        assert client.predict("iris", [SETOSA]).version == str(new)
     again = stack.slipway("export", "iris", "--version", str(new))
     assert again.returncode != 0
     assert f"iris/{new} was not published: this version exists" in again.stderr
