@@ -71,7 +71,7 @@ def _name(process: psutil.Process) -> str:
     if "triton_python_backend_stub" in command[0]:
         instance = next((word for word in command if re.search(r"_\d+_\d+$", word) and "/" not in word), command[-1])
         return f"worker of {instance}"
-    return Path(command[0]).name if "python" not in command[0] else "guardian"
+    return Path(command[0]).name
 
 
 if __name__ == "__main__":
