@@ -57,8 +57,8 @@ labels = ["x", "y", "z"]
 
 def test_the_module_exports_one_card(tmp_path: Path) -> None:
     onnx_card(tmp_path)
-    (tmp_path / "card.toml").write_text(CARD)
-    answer = run("-m", "slipway_export", "card.toml", folder=tmp_path)
+    (tmp_path / "linear.toml").write_text(CARD)
+    answer = run("-m", "slipway_export", "linear.toml", folder=tmp_path)
     assert (answer.stdout, answer.returncode) == ("model_repository/linear/1 (live)\n", 0), answer.stderr
     steps = [line.partition(":")[0] for line in answer.stderr.splitlines()]
     assert list(dict.fromkeys(steps)) == ["load", "convert", "parity", "publish"]
