@@ -20,7 +20,7 @@ FLAGS = [
 HOW_TO_GET_IT = "no Chromium on PATH; install the system's package, such as: apt-get install chromium"
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")  # its event loop must be gone before another file's tests run their own
 def browser() -> Iterator[Browser]:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser") or shutil.which("google-chrome")
     if chromium is None:

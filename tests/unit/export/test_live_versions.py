@@ -30,16 +30,17 @@ def test_activating_adds_the_version_for_the_model_and_its_net(repository: Path)
     assert live_versions(repository, "pixels") == (1, 2)
 
 
-def test_the_two_newest_activations_stay(repository: Path) -> None:
+def test_an_activated_version_answers_beside_one_older(repository: Path) -> None:
+    assert activate(repository, "pixels", 2) == (1, 2)
+    assert activate(repository, "pixels", 3) == (2, 3)
+    assert named(repository, "pixels_net") == [2, 3]
+
+
+def test_activating_an_older_version_takes_the_newer_ones_out(repository: Path) -> None:
     activate(repository, "pixels", 3)
-    assert activate(repository, "pixels", 2) == (2, 3)
-    assert activate(repository, "pixels", 1) == (1, 2)
-    assert named(repository, "pixels_net") == [2, 1]
-
-
-def test_activating_a_live_version_again_keeps_the_other(repository: Path) -> None:
-    activate(repository, "pixels", 2)
-    assert activate(repository, "pixels", 1) == (1, 2)
+    assert activate(repository, "pixels", 2) == (1, 2)
+    assert activate(repository, "pixels", 1) == (1,)
+    assert named(repository, "pixels_net") == [1]
 
 
 def test_activation_brings_the_versions_own_settings(tmp_path: Path, repository: Path) -> None:
