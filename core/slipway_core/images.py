@@ -23,6 +23,7 @@ class ImageSpec(BaseModel):
     ``resize = "stretch"`` resizes to exactly height x width. ``resize = "crop"`` resizes the shorter side to
     ``shorter_side`` pixels, keeping the aspect ratio, and cuts the centre.
     ``background`` lies under transparent pixels (0 to 255 per channel).
+    ``max_pixels`` bounds one image, ``max_request_pixels`` all images of a request that has several.
     """
 
     model_config = ConfigDict(frozen=True, extra="forbid")
@@ -37,6 +38,9 @@ class ImageSpec(BaseModel):
     std: tuple[float, ...] = (1.0,)
     background: int = Field(default=0, ge=0, le=255)
     max_pixels: int = Field(default=50_000_000, ge=1, description="larger images are refused before decoding")
+    max_request_pixels: int = Field(
+        default=100_000_000, ge=1, description="several images that have more together are refused before decoding"
+    )
 
     @model_validator(mode="after")
     def _holds_together(self) -> ImageSpec:

@@ -94,6 +94,6 @@ def _parts(card: ModelCard, graph: bytes) -> tuple[Part, ...]:
     net = Part(card.net_name, lambda live: graph_config(card, live), labels, {ONNX_FILE: graph})
     if card.image is None:
         return (net,)
-    files = {name: (_IMAGE_MODEL / name).read_bytes() for name in ("model.py", "decoding.py")}
+    files = {name: (_IMAGE_MODEL / name).read_bytes() for name in ("model.py", "lanes.py", "decoding.py")}
     files["image.json"] = (card.image.model_dump_json(indent=2) + "\n").encode()
     return net, Part(card.name, lambda live: decoder_config(card, live), labels, files)

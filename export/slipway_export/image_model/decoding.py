@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import io
 import json
+from collections.abc import Sequence
+from contextlib import closing
 from dataclasses import dataclass, fields
 from typing import Any
 
@@ -27,7 +29,7 @@ _RESAMPLING = {
     "bicubic": Image.Resampling.BICUBIC,
 }
 
-# Pillow's own limit raises before the header's numbers can be read, and is one for all models. ``_open`` has the
+# Pillow's own limit raises before the header's numbers can be read, and is one for all models. ``opened`` has the
 # model's limit instead, and checks it before any pixel is decoded.
 Image.MAX_IMAGE_PIXELS = None
 
@@ -50,6 +52,7 @@ class Preparation:
     interpolation: str
     background: int
     max_pixels: int
+    max_request_pixels: int
 
     @classmethod
     def from_json(cls, text: str) -> Preparation:
@@ -59,18 +62,12 @@ class Preparation:
 
 
 def prepared(data: bytes, how: Preparation) -> Pixels:
-    """Decode, turn upright, convert colours, resize and crop: uint8 ``[height, width, channels]``.
-
-    Of an animation the first frame counts; transparent pixels lie over ``background``; 16-bit grey is scaled to
-    8 bits. Raises :class:`ImageRefused`.
-    """
-    with _open(data, how.max_pixels) as image:
-        upright = ImageOps.exif_transpose(_loaded(image))
-        pixels = np.asarray(_sized(_coloured(upright, how), how), dtype=np.uint8)
-    return pixels.reshape(how.height, how.width, how.channels)
+    """Both halves in one: what :func:`decoded` makes of what :func:`opened` gives."""
+    return decoded(opened(data, how), how)
 
 
-def _open(data: bytes, max_pixels: int) -> Image.Image:
+def opened(data: bytes, how: Preparation) -> Image.Image:
+    """The image by its header, no pixel of it decoded. Raises :class:`ImageRefused`."""
     if not data:
         raise ImageRefused("the file is empty")
     try:
@@ -82,18 +79,41 @@ def _open(data: bytes, max_pixels: int) -> Image.Image:
     except Exception as e:  # a broken header can raise anything in a format's reader
         raise ImageRefused(_damage(e)) from None
     pixels = image.width * image.height
-    if pixels > max_pixels:
+    if pixels > how.max_pixels:
         image.close()
-        raise ImageRefused(f"{pixels:,} pixels are more than the {max_pixels:,} allowed")
+        raise ImageRefused(f"{pixels:,} pixels are more than the {how.max_pixels:,} allowed")
     return image
 
 
-def _loaded(image: Image.Image) -> Image.Image:
+def pixels_of(images: Sequence[Image.Image], how: Preparation) -> int:
+    """What a request's images take to decode. Raises :class:`ImageRefused` where several take more than is allowed."""
+    pixels = sum(image.width * image.height for image in images)
+    if len(images) > 1 and pixels > how.max_request_pixels:
+        raise ImageRefused(
+            f"the {len(images)} images have {pixels:,} pixels together, more than the {how.max_request_pixels:,} "
+            "allowed in one request; send fewer at a time"
+        )
+    return pixels
+
+
+def decoded(image: Image.Image, how: Preparation) -> Pixels:
+    """Decode, turn upright, convert colours, resize and crop: uint8 ``[height, width, channels]``; closes the image.
+
+    Of an animation the first frame counts; transparent pixels lie over ``background``; 16-bit grey is scaled to
+    8 bits. Raises :class:`ImageRefused`.
+    """
+    with closing(image):  # gives back the pixels too, where a ``with`` of the image itself keeps them
+        _load(image)
+        ImageOps.exif_transpose(image, in_place=True)  # otherwise it copies all images, those that stand upright too
+        pixels = np.asarray(_sized(_coloured(image, how), how), dtype=np.uint8)
+    return pixels.reshape(how.height, how.width, how.channels)
+
+
+def _load(image: Image.Image) -> None:
     try:
         image.load()
     except Exception as e:  # as above: the readers raise OSError, SyntaxError, EOFError, struct.error, ...
         raise ImageRefused(_damage(e)) from None
-    return image
 
 
 def _damage(error: Exception) -> str:

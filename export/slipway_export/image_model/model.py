@@ -1,24 +1,31 @@
 """The Triton model that takes image files: decodes them and asks the net of its own version.
 
-Copied into every published version beside ``decoding.py`` and ``image.json``; runs in Triton's python backend.
-A request that cannot be decoded fails alone: ``image <i>: <reason>``, with i counted from 0 within the request.
+Copied into every published version beside ``decoding.py``, ``lanes.py`` and ``image.json``; runs in Triton's python
+backend. A request that cannot be decoded fails alone: ``image <i>: <reason>``, with i counted from 0 within the
+request.
 """
 
 from __future__ import annotations
 
+import asyncio
 import json
-import os
 from collections.abc import Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import triton_python_backend_utils as pb_utils
+from PIL.Image import Image
 
-# Triton imports this file as ``<n>.model``, so that each version finds its own neighbour.
-from .decoding import ImageRefused, Pixels, Preparation, prepared
+# Triton imports this file as ``<n>.model``, so that each version finds its own neighbours.
+from .decoding import ImageRefused, Pixels, Preparation, opened, pixels_of
+from .lanes import Lanes, Outcome
+
+# A request of more pixels is answered beside its execution. Decoding it takes so long (5 ms and more) that a call to
+# the net of its own is no loss, and Triton hands over no further requests before an execution ends.
+LARGE = 1_000_000
 
 _BINDINGS = "Failed for execute the inference request. "
 _PASSING = ("is not ready", "is not found", "unknown model", "maximum queue size", "unloading")
@@ -34,8 +41,22 @@ class NetFailed(Exception):
         self.message, self.code = message, code
 
 
+@dataclass(frozen=True)
+class _Asked:
+    """A request without its place in shared memory: the outputs it wants and its images, or why it is refused."""
+
+    wanted: frozenset[str]
+    images: Sequence[Image]
+    pixels: int
+    refusal: str = ""
+
+    @property
+    def is_large(self) -> bool:
+        return self.pixels > LARGE
+
+
 class TritonPythonModel:
-    """Bytes in, the net's answers out; one call to the net per execution, whatever number of requests it has."""
+    """Bytes in, the net's answers out; one call to the net per execution, and one per large request."""
 
     def initialize(self, args: dict[str, str]) -> None:
         config = json.loads(args["model_config"])
@@ -49,31 +70,93 @@ class TritonPythonModel:
             for output in config["output"]
         }
         self._how = Preparation.from_json(Path(__file__).with_name("image.json").read_text(encoding="utf-8"))
-        # Pillow lets go of the interpreter's lock while it decodes and resamples.
-        self._pool = ThreadPoolExecutor(len(os.sched_getaffinity(0)), thread_name_prefix="decode")
+        self._lanes = Lanes(self._how)
+        queue = config.get("dynamic_batching", {}).get("default_queue_policy", {})
+        self._most_waiting = int(queue.get("max_queue_size", 0))
+        self._later: set[asyncio.Task[None]] = set()
 
-    async def execute(self, requests: Sequence[pb_utils.InferenceRequest]) -> list[pb_utils.InferenceResponse]:
-        """One response per request, in order."""
-        pending = [self._started(request) for request in requests]
-        decoded = [_finished(futures) for futures in pending]
-        batch = [pixels for images in decoded if isinstance(images, list) for pixels in images]
-        try:
-            answers = await self._ask(batch, self._wanted(requests))
-        except NetFailed as e:
-            answers = pb_utils.TritonError(e.message, e.code)
-        return self._responses(requests, decoded, answers)
+    async def execute(self, requests: Sequence[pb_utils.InferenceRequest]) -> list[pb_utils.InferenceResponse | None]:
+        """One response per request, in order; None for the large ones, whose responses come when they are done."""
+        all_asked = [self._asked(request) for request in requests]
+        responses: list[pb_utils.InferenceResponse | None] = [None] * len(requests)
+        here = [at for at, asked in enumerate(all_asked) if not asked.is_large]
+        for at, asked in enumerate(all_asked):
+            if asked.is_large:
+                responses[at] = self._begun(asked, requests[at])
+        now = [all_asked[at] for at in here]
+        # Threads decode while this waits: an execution of small requests is over in milliseconds.
+        outcomes = self._lanes.at_once([asked.images for asked in now])
+        for at, response in zip(here, await self._answered(now, outcomes), strict=True):
+            responses[at] = response
+        return responses
 
     def finalize(self) -> None:
-        self._pool.shutdown(wait=False, cancel_futures=True)
+        self._lanes.close()
 
-    def _started(self, request: pb_utils.InferenceRequest) -> list[Future[Pixels]]:
+    def _asked(self, request: pb_utils.InferenceRequest) -> _Asked:
+        wanted = frozenset(request.requested_output_names())
         tensor = pb_utils.get_input_tensor_by_name(request, "image")
         files = [] if tensor is None else tensor.as_numpy().reshape(-1).tolist()
-        return [self._pool.submit(prepared, data, self._how) for data in files]
+        images: list[Image] = []
+        try:
+            for data in files:
+                images.append(opened(data, self._how))
+        except ImageRefused as e:
+            return _Asked(wanted, (), 0, f"image {len(images)}: {e}")
+        try:
+            return _Asked(wanted, images, pixels_of(images, self._how))
+        except ImageRefused as e:
+            return _Asked(wanted, (), 0, str(e))
 
-    def _wanted(self, requests: Sequence[pb_utils.InferenceRequest]) -> list[str]:
-        asked = {name for request in requests for name in request.requested_output_names()}
-        return [name for name in self._outputs if name in asked]
+    def _begun(self, asked: _Asked, request: pb_utils.InferenceRequest) -> pb_utils.InferenceResponse | None:
+        """Begin to answer a large request, or refuse it where as many wait as the model's queue may hold."""
+        if 0 < self._most_waiting <= len(self._later):
+            full = pb_utils.TritonError("Exceeds maximum queue size", pb_utils.TritonError.UNAVAILABLE)
+            return pb_utils.InferenceResponse([], full)
+        task = asyncio.get_running_loop().create_task(self._answer_later(asked, request.get_response_sender()))
+        self._later.add(task)  # a loop holds its tasks weakly
+        task.add_done_callback(self._later.discard)
+        return None
+
+    async def _answer_later(self, asked: _Asked, sender: pb_utils.InferenceResponseSender) -> None:
+        try:
+            outcome = await self._lanes.in_turns(asked.images, sender.is_cancelled)
+            (response,) = await self._answered([asked], [outcome])
+        except Exception as e:  # whatever it is, the caller must not wait for ever
+            failed = pb_utils.TritonError(f"cannot be answered ({type(e).__name__})", pb_utils.TritonError.INTERNAL)
+            response = pb_utils.InferenceResponse([], failed)
+        sender.send(response, flags=pb_utils.TRITONSERVER_RESPONSE_COMPLETE_FINAL)
+
+    async def _answered(
+        self, all_asked: Sequence[_Asked], outcomes: Sequence[Outcome]
+    ) -> list[pb_utils.InferenceResponse]:
+        """The responses to requests that share one call to the net."""
+        refusals = [
+            asked.refusal or (outcome if isinstance(outcome, str) else "")
+            for asked, outcome in zip(all_asked, outcomes, strict=True)
+        ]
+        images = [[] if isinstance(outcome, str) else outcome for outcome in outcomes]
+        answerable = [asked for asked, refusal in zip(all_asked, refusals, strict=True) if not refusal]
+        wanted = [name for name in self._outputs if any(name in asked.wanted for asked in answerable)]
+        try:
+            answers = await self._ask([one for own in images for one in own], wanted)
+        except NetFailed as e:
+            answers = pb_utils.TritonError(e.message, e.code)
+        responses: list[pb_utils.InferenceResponse] = []
+        at = 0
+        for asked, refusal, own in zip(all_asked, refusals, images, strict=True):
+            share = slice(at, at + len(own))
+            at += len(own)
+            responses.append(_refused(refusal) if refusal else self._response(asked, answers, share))
+        return responses
+
+    def _response(
+        self, asked: _Asked, answers: Answers | pb_utils.TritonError, share: slice
+    ) -> pb_utils.InferenceResponse:
+        if isinstance(answers, pb_utils.TritonError):
+            return pb_utils.InferenceResponse([], answers)
+        names = [name for name in self._outputs if name in asked.wanted]
+        return pb_utils.InferenceResponse([pb_utils.Tensor(name, answers[name][share]) for name in names])
 
     async def _ask(self, batch: list[Pixels], wanted: list[str]) -> Answers:
         """The net's answers to all images; raises :class:`NetFailed`, so that no failure is taken for an answer."""
@@ -103,39 +186,6 @@ class TritonPythonModel:
             f"{self._net} version {self._version}: {reason}", pb_utils.TritonError.UNAVAILABLE if passing else code
         )
 
-    def _responses(
-        self,
-        requests: Sequence[pb_utils.InferenceRequest],
-        decoded: Sequence[list[Pixels] | str],
-        answers: Answers | pb_utils.TritonError,
-    ) -> list[pb_utils.InferenceResponse]:
-        responses: list[pb_utils.InferenceResponse] = []
-        at = 0
-        for request, images in zip(requests, decoded, strict=True):
-            if isinstance(images, str):
-                refused = pb_utils.TritonError(images, pb_utils.TritonError.INVALID_ARG)
-                responses.append(pb_utils.InferenceResponse([], refused))
-            elif isinstance(answers, pb_utils.TritonError):
-                responses.append(pb_utils.InferenceResponse([], answers))
-            else:
-                own = slice(at, at + len(images))
-                at += len(images)
-                names = [name for name in self._outputs if name in request.requested_output_names()]
-                responses.append(
-                    pb_utils.InferenceResponse([pb_utils.Tensor(name, answers[name][own]) for name in names])
-                )
-        return responses
 
-
-def _finished(futures: Sequence[Future[Pixels]]) -> list[Pixels] | str:
-    """A request's images, or why it is refused."""
-    images: list[Pixels] = []
-    refusal = ""
-    for position, future in enumerate(futures):
-        try:
-            images.append(future.result())
-        except ImageRefused as e:
-            refusal = refusal or f"image {position}: {e}"
-        except Exception as e:  # a fault of ours, or no memory: it must not fail the request's neighbours
-            refusal = refusal or f"image {position}: cannot be decoded ({type(e).__name__})"
-    return refusal or images
+def _refused(reason: str) -> pb_utils.InferenceResponse:
+    return pb_utils.InferenceResponse([], pb_utils.TritonError(reason, pb_utils.TritonError.INVALID_ARG))

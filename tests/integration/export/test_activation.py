@@ -29,6 +29,9 @@ for one in PIXELS:
     stream = io.BytesIO()
     Image.fromarray(one[..., 0]).save(stream, "PNG")
     FILES.append(stream.getvalue())
+large = io.BytesIO()
+Image.fromarray(PIXELS[0, ..., 0]).resize((1024, 1024), Image.Resampling.NEAREST).save(large, "PNG", compress_level=1)
+LARGE = large.getvalue()
 
 
 @pytest.fixture(scope="module")
@@ -90,17 +93,18 @@ class Load:
 
 @contextmanager
 def load(client: Client, model: str, threads: int = 8) -> Iterator[Load]:
+    """A quarter of them large images, which are answered beside the others."""
     seen, stop = Load(), threading.Event()
 
-    def ask() -> None:
+    def ask(file: bytes) -> None:
         while not stop.is_set():
             try:
-                seen.versions.add(client.classify(model, FILES[:1]).version)
+                seen.versions.add(client.classify(model, [file]).version)
                 seen.answered += 1
             except Exception as e:
                 seen.failures.append(e)
 
-    running = [threading.Thread(target=ask) for _ in range(threads)]
+    running = [threading.Thread(target=ask, args=(FILES[0] if at % 4 else LARGE,)) for at in range(threads)]
     for thread in running:
         thread.start()
     try:

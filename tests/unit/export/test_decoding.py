@@ -12,7 +12,7 @@ import pytest
 from PIL import Image
 
 from slipway_core.images import ImageSpec
-from slipway_export.image_model.decoding import ImageRefused, Preparation, prepared
+from slipway_export.image_model.decoding import ImageRefused, Preparation, opened, pixels_of, prepared
 
 RNG = np.random.default_rng(0)
 SMOOTH = np.kron(RNG.integers(0, 256, (4, 6, 3), dtype=np.uint8), np.ones((8, 8, 1), np.uint8))  # 32 x 48
@@ -221,6 +221,18 @@ def test_a_bomb_is_refused_from_its_header() -> None:
     data = png(30_000, 30_000, bit_depth=8, colour_type=0, compressed=row)
     assert refusal(data) == "900,000,000 pixels are more than the 50,000,000 allowed"
     assert refusal(encoded(SMOOTH), max_pixels=1000) == "1,536 pixels are more than the 1,000 allowed"
+
+
+def test_several_images_are_refused_by_the_sum_of_their_pixels_and_a_single_one_is_not() -> None:
+    allowed = how(max_request_pixels=4000)
+    images = [opened(encoded(SMOOTH), allowed) for _ in range(3)]
+    assert pixels_of(images[:2], allowed) == 2 * 1536
+    with pytest.raises(ImageRefused) as caught:
+        pixels_of(images, allowed)
+    assert str(caught.value) == (
+        "the 3 images have 4,608 pixels together, more than the 4,000 allowed in one request; send fewer at a time"
+    )
+    assert pixels_of(images[:1], how(max_request_pixels=1)) == 1536
 
 
 def test_pixels_of_32_bits_are_refused_rather_than_guessed() -> None:

@@ -83,7 +83,7 @@ def test_the_graph_holds_no_traces_of_the_machine_that_made_it(net: tuple[ModelC
 def test_the_version_holds_what_the_python_backend_runs(net: tuple[ModelCard, Published]) -> None:
     folder = net[1].path
     files = {path.name for path in folder.iterdir()}
-    assert files == {"model.py", "decoding.py", "image.json", "config.pbtxt", "manifest.json"}
+    assert files == {"model.py", "lanes.py", "decoding.py", "image.json", "config.pbtxt", "manifest.json"}
     assert Preparation.from_json((folder / "image.json").read_text()).interpolation == "box"
 
 
