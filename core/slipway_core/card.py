@@ -25,7 +25,7 @@ NET_SUFFIX = "_net"
 
 
 class _Frozen(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
 
 def _plain_name(name: str) -> str:
@@ -201,6 +201,8 @@ def _invalid(error: ValidationError, path: str) -> InvalidCard:
         allowed, value = "this key is required", ...
     elif first["type"] == "extra_forbidden":
         allowed = "there is no such key in a card"
+    elif first["type"] == "model_type":
+        allowed = "this is a table of keys"
     elif isinstance(value, dict | BaseModel):
         value = ...
     return InvalidCard(key, value, allowed, path)
@@ -215,7 +217,7 @@ def find_card(name: str, folders: tuple[Path, ...]) -> Path:
         return Path(name)
     for folder in folders:
         candidate = folder / f"{name}.toml"
-        if candidate.is_file():
+        if candidate.is_file() or candidate.is_symlink():  # of a link that leads nowhere, reading it says so
             return candidate
     known = sorted({card.stem for folder in folders if folder.is_dir() for card in folder.glob("*.toml")})
     raise InvalidCard("model", name, f"no such card; there are: {', '.join(known) or 'none'}")

@@ -26,7 +26,7 @@ class ImageSpec(BaseModel):
     ``max_pixels`` bounds one image, ``max_request_pixels`` all images of a request that has several.
     """
 
-    model_config = ConfigDict(frozen=True, extra="forbid")
+    model_config = ConfigDict(frozen=True, extra="forbid", allow_inf_nan=False)
 
     height: int = Field(ge=1, le=8192)
     width: int = Field(ge=1, le=8192)

@@ -20,7 +20,7 @@ from slipway_export.activate import activate
 from slipway_export.live import live_versions
 from slipway_export.progress import Progress, silent
 from slipway_export.publish import ManifestOf, publish, refuse_taken
-from slipway_export.wording import one_line
+from slipway_export.wording import absent, one_line
 
 if TYPE_CHECKING:
     from slipway_export.conversion import Conversion
@@ -61,7 +61,7 @@ def export(
         refuse_taken(repository, card.name, version)
     if not card.source.path.exists():  # before libraries are imported that take seconds
         raise SourceNotFound(
-            card.name, str(card.source.path), f"train it (slipway train {card.name}), or mend source.path"
+            card.name, absent(card.source.path), f"train it (slipway train {card.name}), or mend source.path"
         )
     training = _training(card)
     conversion = converted(card, progress)
@@ -124,7 +124,7 @@ def _training(card: ModelCard) -> TrainingSummary | None:
         return TrainingSummary.read(path)
     except FileNotFoundError:
         raise SourceNotFound(
-            card.name, str(path), "train the model again, or take source.summary out of the card"
+            card.name, absent(path), "train the model again, or take source.summary out of the card"
         ) from None
     except (OSError, ValueError) as e:
         raise ExportFailed(card.name, f"{path} is no training summary ({one_line(e)})") from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import zipfile
+import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,11 +11,11 @@ import numpy as np
 
 from slipway_core.card import ModelCard
 from slipway_core.errors import ExportFailed, SourceNotFound
-from slipway_core.rows import FEATURES_TENSOR, is_one_tensor
+from slipway_core.rows import is_one_tensor
 from slipway_core.summary import hash_arrays
 from slipway_core.tensors import Array, numpy_dtype
-from slipway_export.signature import IMAGE_TENSOR, graph_signature
-from slipway_export.wording import one_line
+from slipway_export.signature import graph_signature
+from slipway_export.wording import absent, one_line
 
 # Enough to meet every class of a card and the odd corner; a ResNet-50 on two cores takes about a minute on them.
 MOST = 256
@@ -52,20 +53,28 @@ def read_samples(card: ModelCard) -> Samples:
             "an image model a folder of images)",
         )
     try:
-        arrays = _images_in(card, path) if path.is_dir() else _arrays_in(path)
+        arrays = _images_in(card, path) if path.is_dir() else _arrays_in(card, path)
     except FileNotFoundError:
-        raise SourceNotFound(card.name, str(path), "train the model again, or mend the card's source.samples") from None
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile) as e:
+        raise SourceNotFound(
+            card.name, absent(path), "train the model again, or mend the card's source.samples"
+        ) from None
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as e:
         raise ExportFailed(card.name, f"the samples in {path} cannot be read ({one_line(e)})") from None
     inputs = _as_tensors(card, arrays)
     count = len(next(iter(inputs.values())))
-    if count == 0 or any(len(array) != count for array in inputs.values()):
-        raise ExportFailed(card.name, f"{path} must hold at least one sample, and as many of each input")
+    if any(len(array) != count for array in inputs.values()):
+        raise ExportFailed(card.name, f"{path} must hold as many samples of each input")
     chosen = np.unique(np.linspace(0, count - 1, min(count, MOST)).astype(np.int64))
     return Samples({name: array[chosen] for name, array in inputs.items()})
 
 
-def _arrays_in(path: Path) -> dict[str, Array]:
+def _arrays_in(card: ModelCard, path: Path) -> dict[str, Array]:
+    with path.open("rb") as stream:
+        if not zipfile.is_zipfile(stream):
+            reason = (
+                f"the samples in {path} are no .npz file, or cut off; write them with numpy.savez(path, inputs=...)"
+            )
+            raise ExportFailed(card.name, reason)
     with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
 
@@ -77,32 +86,40 @@ def _images_in(card: ModelCard, folder: Path) -> dict[str, Array]:
     from slipway_export.image_model.decoding import ImageRefused, Preparation, prepared
 
     preparation = Preparation.from_json(card.image.model_dump_json())
-    files = sorted(file for file in folder.iterdir() if file.is_file() and not file.name.startswith("."))
+    files = sorted(
+        file for file in folder.iterdir() if not file.name.startswith(".") and (file.is_file() or not file.exists())
+    )
     chosen = np.unique(np.linspace(0, len(files) - 1, min(len(files), MOST)).astype(int)) if files else []
     images: list[Array] = []
     for at in chosen:
         try:
             images.append(prepared(files[at].read_bytes(), preparation))
+        except FileNotFoundError:
+            raise ExportFailed(card.name, f"the sample {absent(files[at])} does not exist") from None
         except ImageRefused as e:
             raise ExportFailed(card.name, f"the sample {files[at]} cannot be used: {e}") from None
     return {"inputs": np.stack(images) if images else np.empty((0, *card.image.shape), np.uint8)}
 
 
 def _as_tensors(card: ModelCard, arrays: dict[str, Array]) -> dict[str, Array]:
-    specs = graph_signature(card).inputs
-    if card.image is not None or is_one_tensor(card.inputs):
-        arrays = {IMAGE_TENSOR if card.image is not None else FEATURES_TENSOR: arrays.get("inputs", np.empty(0))}
+    one = card.image is not None or is_one_tensor(card.inputs)
     inputs: dict[str, Array] = {}
-    for spec in specs:
-        array = arrays.get(spec.name, np.empty(0))
+    for spec in graph_signature(card).inputs:
+        name = "inputs" if one else spec.name
+        if name not in arrays:
+            found = f"it has {', '.join(map(repr, sorted(arrays)))}" if arrays else "it has none at all"
+            raise ExportFailed(card.name, f"{card.source.samples} lacks the array {name!r}; {found}")
+        array = arrays[name]
+        if array.size == 0:
+            raise ExportFailed(card.name, f"{card.source.samples} holds no sample")
         fits = array.dtype == np.uint8 if spec.datatype == "UINT8" else array.dtype.kind in "fiub"
         if array.ndim == 1 and spec.shape == (1,):
             array = array.reshape(-1, 1)
         if array.shape[1:] != spec.shape or (not fits and spec.datatype != "BYTES"):
             raise ExportFailed(
                 card.name,
-                f"{card.source.samples} must hold {spec.datatype} [samples, {', '.join(map(str, spec.shape))}] for "
-                f"{spec.name!r} (the array 'inputs'), it holds {array.dtype} {list(array.shape)}",
+                f"{card.source.samples} must hold {spec.datatype} [samples, {', '.join(map(str, spec.shape))}] in the "
+                f"array {name!r}, it holds {array.dtype} {list(array.shape)}",
             )
         inputs[spec.name] = array.astype(numpy_dtype(spec.datatype))
     return inputs

@@ -1,9 +1,16 @@
-"""Foreign exceptions, for a person."""
+"""Foreign exceptions and paths, for a person."""
 
 from __future__ import annotations
+
+from pathlib import Path
 
 
 def one_line(error: Exception, limit: int = 240) -> str:
     """An exception's message on one line, shortened to ``limit`` characters; its type's name if it has none."""
     text = " ".join(str(error).replace("[ONNXRuntimeError] : ", "").split()) or type(error).__name__
     return text if len(text) <= limit else text[: limit - 3] + "..."
+
+
+def absent(path: Path) -> str:
+    """A path that is not there; of a link also where it leads."""
+    return f"{path} (a link to {path.readlink()})" if path.is_symlink() else str(path)

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from slipway_core.card import ModelCard, SourceKind
 from slipway_core.errors import ExportFailed, MissingExtra, SourceNotFound
 from slipway_core.tensors import Array
+from slipway_export.wording import absent
 
 if TYPE_CHECKING:
     from slipway_export.graph import Surgery
@@ -87,7 +88,7 @@ def read_source(card: ModelCard) -> bytes:
         content = path.read_bytes()
     except FileNotFoundError:
         raise SourceNotFound(
-            card.name, str(path), f"train it (slipway train {card.name}), or mend source.path"
+            card.name, absent(path), f"train it (slipway train {card.name}), or mend source.path"
         ) from None
     except OSError as e:
         raise ExportFailed(card.name, f"{path} cannot be read ({e.strerror})") from None

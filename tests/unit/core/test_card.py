@@ -101,6 +101,36 @@ def test_broken_toml_is_refused_with_the_line_and_the_reason(tmp_path: Path) -> 
             "[image]\nheight = 8\nwidth = 8\nresize = 'crop'",
             "image: shorter_side goes with resize = 'crop', and only with it",
         ),
+        (
+            '[[inputs]]\nname = "height"',
+            "[image]\nheight = 8\nwidth = 8\nmean = [nan]",
+            "image.mean.0 = nan is not valid: Input should be a finite number",
+        ),
+        (
+            "[output]",
+            "[tolerance]\nabsolute = inf\n[output]",
+            "tolerance.absolute = inf is not valid: Input should be a finite number",
+        ),
+        (
+            "[output]",
+            "[tolerance]\nrelative = nan\n[output]",
+            "tolerance.relative = nan is not valid: Input should be a finite number",
+        ),
+        (
+            "[output]",
+            "[tolerance]\nabsolute = -1e-5\n[output]",
+            "tolerance.absolute = -1e-05 is not valid: Input should be greater than or equal to 0",
+        ),
+        (
+            'name = "demo"',
+            'name = "demo"\ntolerance = inf',
+            "tolerance = inf is not valid: this is a table of keys",
+        ),
+        (
+            'name = "demo"',
+            'name = "other"',
+            "name = 'other' is not valid: a card's file is named like its model: other.toml",
+        ),
     ],
 )
 def test_a_wrong_key_is_named_with_its_value_and_what_is_allowed(
@@ -115,6 +145,12 @@ def test_a_wrong_key_is_named_with_its_value_and_what_is_allowed(
 def test_a_card_that_is_not_there_or_no_text_is_one_line(tmp_path: Path) -> None:
     with pytest.raises(InvalidCard, match="cannot be read"):
         ModelCard.from_toml(tmp_path / "absent.toml")
+    (tmp_path / "linked.toml").symlink_to(tmp_path / "gone")
+    with pytest.raises(InvalidCard) as caught:
+        ModelCard.from_toml(find_card("linked", (tmp_path,)))
+    assert str(caught.value) == (
+        f"card = '{tmp_path / 'linked.toml'}' is not valid: cannot be read (No such file or directory)"
+    )
     binary = tmp_path / "binary.toml"
     binary.write_bytes(b"\xff\xfe\x00")
     with pytest.raises(InvalidCard, match="a card is UTF-8 text"):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import socket
 import subprocess
 import sys
 from pathlib import Path
@@ -70,6 +71,20 @@ def test_the_module_tells_a_users_error_in_one_line(tmp_path: Path) -> None:
     assert answer.stderr.startswith("error: card = 'nobody.toml' is not valid: cannot be read")
     assert answer.stderr.count("\n") == 1
     assert "Options" in run("-m", "slipway_export", "--help", folder=tmp_path).stdout
+
+
+def test_activating_without_a_triton_is_refused_before_the_work(tmp_path: Path) -> None:
+    onnx_card(tmp_path)
+    (tmp_path / "linear.toml").write_text(CARD)
+    with socket.socket() as taken:  # bound and not listening: nobody else answers there
+        taken.bind(("127.0.0.1", 0))
+        address = f"127.0.0.1:{taken.getsockname()[1]}"
+        answer = run("-m", "slipway", "export", "linear.toml", "--activate", "--url", address, folder=tmp_path)
+    assert answer.stderr == (
+        f"slipway: no Triton answers at {address} (connection refused); start one with: slipway up\n"
+    )
+    assert (answer.stdout, answer.returncode) == ("", 1)
+    assert not (tmp_path / "model_repository").exists()
 
 
 def test_the_steps_are_told_as_they_happen(tmp_path: Path) -> None:

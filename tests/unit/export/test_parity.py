@@ -178,10 +178,15 @@ def test_a_card_without_samples_is_refused(tmp_path: Path) -> None:
 
 
 def test_samples_of_another_form_are_refused_with_both(tmp_path: Path) -> None:
-    path = save_samples(tmp_path / "wide.npz", np.zeros((5, 7)))
-    assert "must hold FP32 [samples, 2] for 'features' (the array 'inputs'), it holds float64 [5, 7]" in refused(
-        tmp_path, path
-    )
+    path = tmp_path / "other.npz"
+    for array, found in (
+        (np.zeros((5, 7)), "float64 [5, 7]"),
+        (np.array([["a", "b"]]), "<U1 [1, 2]"),
+        (np.ones((5, 2), complex), "complex128 [5, 2]"),
+    ):
+        assert refused(tmp_path, save_samples(path, array)) == (
+            f"cannot export 'linear': {path} must hold FP32 [samples, 2] in the array 'inputs', it holds {found}"
+        )
     card = pixels_card(tmp_path)
     save_samples(tmp_path / "samples.npz", np.zeros((5, 8, 8, 1), np.float32))
     with pytest.raises(ExportFailed, match=r"must hold UINT8 \[samples, 8, 8, 1\]"):
@@ -189,10 +194,54 @@ def test_samples_of_another_form_are_refused_with_both(tmp_path: Path) -> None:
 
 
 def test_samples_that_are_pickled_broken_empty_or_absent_are_refused(tmp_path: Path) -> None:
-    np.savez(tmp_path / "pickled.npz", inputs=np.array([{"a": 1}], dtype=object))
-    assert "cannot be read" in refused(tmp_path, tmp_path / "pickled.npz")
-    (tmp_path / "broken.npz").write_bytes(b"PK\x03\x04 no more")
-    assert "cannot be read" in refused(tmp_path, tmp_path / "broken.npz")
-    assert "must hold at least one sample" in refused(tmp_path, save_samples(tmp_path / "none.npz", np.zeros((0, 2))))
+    path = tmp_path / "some.npz"
+    np.savez(path, inputs=np.array([{"a": 1}], dtype=object))
+    assert refused(tmp_path, path) == (
+        f"cannot export 'linear': the samples in {path} cannot be read "
+        "(Object arrays cannot be loaded when allow_pickle=False)"
+    )
+    np.save(tmp_path / "one.npy", np.zeros((5, 2)))
+    for content in (b"a,b\n1,2\n", b"", b"PK\x03\x04 no more", (tmp_path / "one.npy").read_bytes()):
+        path.write_bytes(content)
+        assert refused(tmp_path, path) == (
+            f"cannot export 'linear': the samples in {path} are no .npz file, or cut off; "
+            "write them with numpy.savez(path, inputs=...)"
+        )
+    for empty in (np.zeros((0, 2)), np.empty(0)):
+        assert refused(tmp_path, save_samples(path, empty)) == f"cannot export 'linear': {path} holds no sample"
+    np.savez(path, data=np.zeros((5, 2)), labels=np.zeros(5))
+    assert refused(tmp_path, path) == (
+        f"cannot export 'linear': {path} lacks the array 'inputs'; it has 'data', 'labels'"
+    )
     with pytest.raises(SourceNotFound, match=r"absent\.npz does not exist; train the model again"):
         read_samples(onnx_card(tmp_path, source={"samples": str(tmp_path / "absent.npz")}))
+
+
+def test_links_that_lead_nowhere_are_told_as_such(tmp_path: Path) -> None:
+    link, gone, repository = tmp_path / "link", tmp_path / "gone", tmp_path / "repository"
+    link.symlink_to(gone)
+    for changed, remedy in (
+        ("path", "train it (slipway train linear), or mend source.path"),
+        ("samples", "train the model again, or mend the card's source.samples"),
+        ("summary", "train the model again, or take source.summary out of the card"),
+    ):
+        with pytest.raises(SourceNotFound) as caught:
+            export(onnx_card(tmp_path, source={changed: str(link)}), repository=repository)
+        assert str(caught.value) == f"cannot export 'linear': {link} (a link to {gone}) does not exist; {remedy}"
+    folder = tmp_path / "images"
+    folder.mkdir()
+    (folder / "photo.png").symlink_to(gone)
+    with pytest.raises(ExportFailed) as refused:
+        read_samples(pixels_card(tmp_path, source={"samples": str(folder)}))
+    photo = f"{folder / 'photo.png'} (a link to {gone})"
+    assert str(refused.value) == f"cannot export 'pixels': the sample {photo} does not exist"
+
+
+def test_samples_with_gaps_are_refused_for_a_model_that_takes_none(tmp_path: Path) -> None:
+    card = iris_card(tmp_path)
+    save_samples(tmp_path / "samples.npz", np.array([[5.1, 3.5, np.nan, 0.2]], np.float32))
+    with pytest.raises(ExportFailed) as refused:
+        export(card, repository=tmp_path / "repository")
+    assert str(refused.value).startswith(
+        "cannot export 'iris': scikit-learn's model does not take the samples (Input X contains NaN. "
+    )
