@@ -6,8 +6,9 @@ Run as a script, with the standard library alone, so that it costs little time a
 
 It starts COMMAND, says ``started <pid>`` on stdout, and ``ended <status>`` (as ``subprocess`` gives it) when the
 command and every process below it are gone and their shared memory (``/dev/shm/P*``) and the folder F are removed.
-It ends the command on ``stop`` (SIGTERM) or ``kill`` (SIGKILL) from stdin, and by itself, SIGTERM first and SIGKILL
-after the grace, when stdin closes or its parent dies. If it is killed itself, the kernel kills the command.
+It ends the command on ``stop`` (SIGTERM, which also wakes what was stopped) or ``kill`` (SIGKILL) from stdin, and by
+itself, SIGTERM first and SIGKILL after the grace, when stdin closes or its parent dies. If it is killed itself, the
+kernel kills the command.
 """
 
 from __future__ import annotations
@@ -116,6 +117,9 @@ class Guardian:
     def _terminate(self) -> None:
         if self._status is None:
             os.kill(self._child, signal.SIGTERM)
+            for pid in (self._child, *_descendants(self._child)):
+                with suppress(OSError):
+                    os.kill(pid, signal.SIGCONT)  # a stopped process would never hear of it
 
     def _kill(self) -> None:
         self._kill_at = float("inf")
@@ -139,7 +143,7 @@ class Guardian:
     def _kill_the_rest(self) -> None:
         """Whatever the charge started is our child now; their children become ours in turn."""
         while True:
-            for pid in _children():
+            for pid in _children(os.getpid()):
                 os.kill(pid, signal.SIGKILL)
             try:
                 os.waitpid(-1, 0)
@@ -191,16 +195,19 @@ def _process_descriptor(pid: int) -> int | None:
         return None
 
 
-def _children() -> list[int]:
+def _descendants(pid: int) -> list[int]:
+    return [found for child in _children(pid) for found in (child, *_descendants(child))]
+
+
+def _children(parent: int) -> list[int]:
     found: list[int] = []
-    me = str(os.getpid())
     for entry in Path("/proc").iterdir():
         if entry.name.isdecimal():
             try:
                 fields = (entry / "stat").read_text().rpartition(")")[2].split()
             except OSError:
                 continue
-            if fields[1] == me:
+            if int(fields[1]) == parent:
                 found.append(int(entry.name))
     return found
 

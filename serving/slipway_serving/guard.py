@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import subprocess
 import sys
 import threading
@@ -54,6 +55,7 @@ class GuardedTriton:
         assert self._process.stdin is not None
         with self._orders:
             try:
+                self._process.send_signal(signal.SIGCONT)  # a guardian that somebody has stopped must hear it too
                 self._process.stdin.write(order)
                 self._process.stdin.flush()
             except (OSError, ValueError):  # the guardian has ended, or is gone

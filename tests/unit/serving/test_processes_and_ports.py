@@ -69,6 +69,20 @@ def test_a_guardian_ends_a_whole_family_and_removes_its_traces_when_told_to_stop
     assert not (tmp_path / "runtime").exists()
 
 
+def test_what_was_stopped_hears_that_it_is_to_end(guarded: Guarded, tmp_path: Path) -> None:
+    process = guarded("sh -c 'kill -STOP $$' & worker=$!; trap 'wait $worker; exit 7' TERM; echo ready; kill -STOP $$")
+    assert process.stdin is not None
+    wait_until(lambda: [_letter(pid) for pid in descendants(process.pid)] == ["T", "T"], 5, "nothing stopped")
+    process.stdin.write(b"stop\n")
+    process.stdin.flush()
+    assert process.communicate(timeout=10)[0] == b"ended 7\n"
+
+
+def _letter(pid: int) -> str:
+    """A process's state as the kernel writes it; T is stopped."""
+    return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+
+
 def test_a_guardian_kills_what_does_not_heed_when_its_parent_is_gone(guarded: Guarded) -> None:
     process = guarded("trap '' TERM; echo ready; while :; do sleep 0.1; done", grace_s=0.3)
     assert process.stderr is not None
