@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 import sys
 from contextlib import suppress
 from enum import StrEnum
@@ -50,7 +51,7 @@ def serve(  # noqa: PLR0913, PLR0917  a command's options are its parameters
             keep_going=keep_going,
             docker_image=docker_image,
         )
-        # Ctrl-C may come before wait() takes it; once Triton runs it means "stop", not "failed".
+        # A signal may come before wait() takes it; once Triton runs it means "stop", not "failed".
         with start(options) as running, suppress(KeyboardInterrupt):
             typer.echo(f"Triton is ready: {', '.join(running.models())}")
             typer.echo(f"gRPC {running.grpc_address}  HTTP http://{running.http_address}")
@@ -62,6 +63,9 @@ def serve(  # noqa: PLR0913, PLR0917  a command's options are its parameters
 
 def main() -> None:
     """Run the command."""
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        if signal.getsignal(number) is signal.SIG_DFL:  # under nohup a closed terminal is to be ignored
+            signal.signal(number, signal.default_int_handler)
     typer.run(serve)
 
 

@@ -22,6 +22,7 @@ from slipway_serving.workers import in_words
 
 if TYPE_CHECKING:
     from slipway_client import Client
+    from slipway_serving.pulse import Pulse
     from slipway_serving.repository import Repository
     from slipway_serving.watchdog import Watchdog
 
@@ -29,6 +30,7 @@ POLL_S = 0.02
 # Workers take a second each to end, one after the other within a model; they have nothing to lose by then.
 UNLOAD_GRACE_S = 3.0
 KILL_GRACE_S = 10.0
+HEED_S = 3.0  # Triton says at once that it has heard it is to end, unless it hangs
 ANSWER_S = 5.0  # for questions that Triton answers at once; loading a model has the whole patience
 
 
@@ -63,11 +65,18 @@ class Life:
         self.triton = GuardedTriton(launch, self.log.feed)
         self._client: Client | None = None
         self._watchdog: Watchdog | None = None
+        self._pulse: Pulse | None = None
+        self._put_down_as = ""
 
     @property
     def pid(self) -> int:
         """Triton's process, or the docker client's."""
         return self.triton.pid
+
+    @property
+    def ended_words(self) -> str:
+        """How a Triton that should run has ended."""
+        return self._put_down_as or in_words(self.triton.status or 0)
 
     @property
     def grpc_address(self) -> str:
@@ -81,31 +90,36 @@ class Life:
         """
         patience = Patience.from_now(self._plan.options.ready_timeout_s)
         client = self._connect(patience)
-        from slipway_serving.loading import broken_line, load_models
+        from slipway_serving.loading import load_models
+        from slipway_serving.repository import broken_line
 
         # From the first load on: a worker that nobody saw alive is nobody's when it is dead.
         self._watch(client)
-        outcome = load_models(client, repository.stages(), patience, self.log.reason)
+        outcome = load_models(client, repository, patience, self.log.reason)
         if self.triton.ended.is_set():
             raise self._died("while it loaded the models")
         if outcome.broken:
             if not keep_going or not outcome.loaded:
-                raise RepositoryBroken(str(repository.path), broken_line(outcome))
-            self._plan.options.log(f"not served: {broken_line(outcome)}")
+                raise RepositoryBroken(str(repository.path), broken_line(outcome.broken))
+            self._plan.options.log(f"not served: {broken_line(outcome.broken)}")
         self._await(lambda: all(client.model_ready(name) for name in outcome.loaded), patience)
         self._check_endpoints()
         self.log.starting = False
+        self._listen()
         return sorted(outcome.loaded)
 
     def end(self, drain_s: float) -> None:
         """Let requests in flight finish for at most ``drain_s`` seconds and end Triton; returns when it is gone."""
         self.stop_watching()
         self.triton.stop()
-        deadline = time.monotonic() + drain_s + UNLOAD_GRACE_S
-        unloading = False
-        while not self.triton.wait(POLL_S) and time.monotonic() < deadline:
-            if not unloading and self.log.unloading.is_set():  # everything in flight has been answered
-                unloading, deadline = True, time.monotonic() + UNLOAD_GRACE_S
+        begin = time.monotonic()
+        until, unloading = begin + HEED_S, False
+        while not self.triton.wait(POLL_S) and time.monotonic() < until:
+            if self.log.unloading.is_set():  # everything in flight has been answered
+                if not unloading:
+                    unloading, until = True, time.monotonic() + UNLOAD_GRACE_S
+            elif self.log.stopping.is_set():
+                until = begin + drain_s + UNLOAD_GRACE_S
         self.kill()
 
     def kill(self) -> None:
@@ -118,9 +132,13 @@ class Life:
             self._client.close()
 
     def stop_watching(self) -> None:
+        """From now on whatever happens to Triton is left to itself."""
         if self._watchdog is not None:
             self._watchdog.stop()
             self._watchdog = None
+        if self._pulse is not None:
+            self._pulse.stop()
+            self._pulse = None
 
     def _watch(self, client: Client) -> None:
         """Have dead workers replaced. In a container they cannot be seen from outside."""
@@ -128,9 +146,24 @@ class Life:
             return
         from slipway_serving.watchdog import Watchdog, Watched
 
-        watched = Watched(self.pid, self._repository, client, self.grpc_address)
-        self._watchdog = Watchdog(watched, self._restarts, self._plan.options.log)
+        options = self._plan.options
+        watched = Watched(self.pid, self._repository, client, self.grpc_address, options.lost_workers, self._put_down)
+        self._watchdog = Watchdog(watched, self._restarts, options.log)
         self._watchdog.start()
+
+    def _listen(self) -> None:
+        """Have a Triton that no longer answers noticed."""
+        from slipway_serving.pulse import Pulse
+
+        hung_s = self._plan.options.hung_s
+        words = f"did not answer for {hung_s:g} s and was killed"
+        self._pulse = Pulse(self.grpc_address, hung_s, lambda: self._put_down(words))
+        self._pulse.start()
+
+    def _put_down(self, words: str) -> None:
+        """Kill a Triton that cannot go on; whoever waits for it is told its end in these words."""
+        self._put_down_as = words
+        self.triton.kill()
 
     def _connect(self, patience: Patience) -> Client:
         host = self._plan.ports
@@ -162,11 +195,6 @@ class Life:
     def _died(self, when: str) -> CannotServe:
         said = "; ".join(self.log.tail()[-3:]) or "it said nothing"
         return CannotServe(f"Triton {in_words(self.triton.status or 0)} {when}: {said}", "its whole log: --verbose")
-
-
-def ended_words(life: Life) -> str:
-    """How a Triton that should run has ended."""
-    return in_words(life.triton.status or 0)
 
 
 def discard(life: Life) -> None:

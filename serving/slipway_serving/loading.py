@@ -11,6 +11,7 @@ from slipway_client import Client
 from slipway_core.errors import CannotServe, DeadlineExceeded, RepositoryBroken, SlipwayError
 from slipway_serving.launch import LOAD_THREADS
 from slipway_serving.patience import Patience
+from slipway_serving.repository import Repository
 
 
 @dataclass
@@ -21,17 +22,20 @@ class Outcome:
     broken: dict[str, str] = field(default_factory=dict[str, str])
 
 
-def load_models(
-    client: Client, stages: Sequence[Sequence[str]], patience: Patience, logged: Callable[[str], str]
-) -> Outcome:
+def load_models(client: Client, repository: Repository, patience: Patience, logged: Callable[[str], str]) -> Outcome:
     """Load stage after stage, the models of one stage at once.
 
     A model that fails is tried again as long as others have come up since: it may call one of them while it loads.
-    ``logged`` gives the reason that only Triton's log tells. Raises :class:`CannotServe` when time runs out.
+    One whose net is broken is broken too: Triton would call it ready, and every request would fail. ``logged`` gives
+    the reason that only Triton's log tells. Raises :class:`CannotServe` when time runs out.
     """
-    outcome = Outcome()
-    for stage in stages:
-        waiting = list(stage)
+    outcome = Outcome(broken=repository.broken)
+    nets = {model.name: model.net for model in repository.models}
+    for stage in repository.stages():
+        for name in stage:
+            if nets[name] in outcome.broken:
+                outcome.broken.setdefault(name, f"it asks {nets[name]!r}, which is not served")
+        waiting = [name for name in stage if name not in outcome.broken]
         while waiting:
             before = len(outcome.loaded)
             failed = _load(client, waiting, patience)
@@ -79,8 +83,3 @@ def reason_of(model: str, error: SlipwayError, logged: str) -> str:
     if "auto-complete" in text or "must specify" in text:
         return f"{text}; write inputs and outputs into its config.pbtxt, or restart Triton, which then completes them"
     return text
-
-
-def broken_line(outcome: Outcome) -> str:
-    """The broken models with their reasons, in one line."""
-    return "; ".join(f"model {name!r}: {reason}" for name, reason in outcome.broken.items())

@@ -28,6 +28,7 @@ _PROTOBUF = re.compile(r"^\[libprotobuf .*?Error parsing text-format [\w.]+: (\d
 _POLL = re.compile(r"^Poll failed for model directory '([^']+)': (.*)$", re.S)
 _OUTCOME = re.compile(r"^successfully (un)?loaded '")
 _TABLE = re.compile(r"^[+|]|^\s*$")
+_STOPPING = re.compile(r"^Signal \(\d+\) received|^Waiting for in-flight requests")
 _UNLOADING = "All models are stopped, unloading models"
 
 
@@ -55,8 +56,9 @@ class TritonLog:
     """Takes Triton's log line by line and hands on what is worth reading, prefixed with ``triton | ``.
 
     While ``starting``, failures of models and ports are kept back: whoever starts the server tells them better.
-    ``no_endpoint`` says which port Triton could not bind; it runs on without it. ``unloading`` is set when everything
-    in flight has been answered. With ``verbose`` every line is handed on as it is.
+    ``no_endpoint`` says which port Triton could not bind; it runs on without it. ``stopping`` is set when Triton has
+    heard that it is to end, ``unloading`` when everything in flight has been answered. With ``verbose`` every line is
+    handed on as it is.
     """
 
     def __init__(self, hand_on: Callable[[str], None], verbose: bool) -> None:
@@ -66,7 +68,7 @@ class TritonLog:
         self._syntax_error = ""
         self.starting = True
         self.no_endpoint = ""
-        self.unloading = threading.Event()
+        self.stopping, self.unloading = threading.Event(), threading.Event()
 
     def feed(self, line: str) -> None:
         """Take one line, without its end."""
@@ -86,6 +88,8 @@ class TritonLog:
         return self._poll_reasons.get(model, "")
 
     def _learn(self, entry: Entry) -> None:
+        if _STOPPING.match(entry.text):
+            self.stopping.set()
         if entry.text == _UNLOADING:
             self.unloading.set()
         if trouble := _NO_ENDPOINT.match(entry.text):

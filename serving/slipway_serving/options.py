@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, TypeAlias
@@ -19,6 +20,16 @@ def to_stderr(line: str) -> None:
     print(line, file=sys.stderr, flush=True)  # noqa: T201
 
 
+def unfailing(log: Callable[[str], None]) -> Callable[[str], None]:
+    """The same log; on a full disk or a closed terminal its lines are lost, and whoever wrote them goes on."""
+
+    def tell(line: str) -> None:
+        with suppress(Exception):
+            log(line)
+
+    return tell
+
+
 @dataclass(frozen=True)
 class ServeOptions:
     """How to serve a repository. A port of 0 takes a free one.
@@ -26,7 +37,9 @@ class ServeOptions:
     ``ready_timeout_s`` bounds the start until every model answers; ``drain_s`` how long requests in flight may
     take when the server stops. ``keep_going`` serves what can be served when a model is broken; otherwise one broken
     model refuses the start. A Triton that dies ``deaths_per_minute`` times within a minute is given up, before that it
-    is started again. ``log`` gets Triton's log and slipway's own, line by line, from any thread.
+    is started again; so is one that answers nothing for ``hung_s`` seconds, and one that holds the memory of
+    ``lost_workers`` dead workers, which Triton keeps of those that die at work. ``log`` gets Triton's log and slipway's
+    own, line by line, from any thread; a line that it cannot write is lost, and nothing else.
     """
 
     repository: Path
@@ -40,6 +53,8 @@ class ServeOptions:
     drain_s: float = 10.0
     keep_going: bool = False
     deaths_per_minute: int = 5
+    hung_s: float = 15.0
+    lost_workers: int = 50
     docker_image: str = DOCKER_IMAGE
     log: Callable[[str], None] = to_stderr
 
@@ -49,5 +64,5 @@ class ServeOptions:
             raise CannotServe("HTTP, gRPC and metrics need three different ports", "0 takes a free one")
         if any(not 0 <= port < 65536 for port in ports):
             raise CannotServe(f"there is no port {max(ports, key=abs)}", "a port is a number from 0 to 65535")
-        if self.ready_timeout_s <= 0 or self.drain_s < 0:
+        if self.ready_timeout_s <= 0 or self.hung_s <= 0 or self.drain_s < 0:
             raise CannotServe("a time to wait must not be negative", "give seconds")

@@ -9,6 +9,7 @@ import time
 from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from types import TracebackType
 from typing import TYPE_CHECKING
 
@@ -18,8 +19,8 @@ from slipway_serving.checks import check_port
 from slipway_serving.finding import find_triton
 from slipway_serving.installation import Docker, Embedded, Installation
 from slipway_serving.launch import Ports
-from slipway_serving.life import Life, Plan, discard, ended_words
-from slipway_serving.options import ServeOptions
+from slipway_serving.life import Life, Plan, discard
+from slipway_serving.options import ServeOptions, unfailing
 from slipway_serving.patience import pause_before
 
 if TYPE_CHECKING:
@@ -35,11 +36,14 @@ def start(options: ServeOptions) -> Server:
     :class:`RepositoryBroken` naming the model that cannot be served. Nothing is left running then.
     """
     begin = time.monotonic()
+    options = replace(options, log=unfailing(options.log))
     installation = find_triton(options)
     # Here, so that `slipway doctor` does without gRPC and protobuf.
     from slipway_serving.repository import read_repository
 
     repository = read_repository(options.repository)
+    if not options.keep_going:
+        repository.require_whole()
     if isinstance(installation, Embedded):
         facts.shared_memory(repository.workers).require()
     _tell(options, repository, installation)
@@ -95,7 +99,7 @@ class Server:
             raise self._failure
 
     def wait(self) -> None:
-        """Block until the server has ended; in the main thread SIGINT and SIGTERM stop it, a second one at once.
+        """Block until the server has ended; in the main thread SIGINT, SIGTERM and SIGHUP stop it, another at once.
 
         Raises :class:`CannotServe` when Triton died too often and was given up.
         """
@@ -141,10 +145,11 @@ class Server:
             life.kill()
             if len(deaths) >= self._plan.options.deaths_per_minute:
                 why = self._trouble or "; ".join(life.log.tail()[-2:])
-                often = f"Triton {ended_words(life)}, the last of {len(deaths)} deaths within a minute"
+                often = f"Triton {life.ended_words}, the last of {len(deaths)} deaths within a minute"
                 self._give_up(f"{often}: {why}" if why else often)
                 return
-            self._plan.options.log(f"Triton {ended_words(life)}; starting it again")
+            why = f"could not be started again ({self._trouble})" if self._trouble else life.ended_words
+            self._plan.options.log(f"Triton {why}; starting it again")
             if self._stopping.wait(pause_before(len(deaths) - 1)):
                 return
             self._begin_again()
@@ -229,12 +234,14 @@ def _begin(plan: Plan, repository: Repository, restarts: dict[str, int]) -> tupl
 
 @contextmanager
 def _signals() -> Generator[list[int]]:
-    """SIGINT and SIGTERM as a growing list, where Python lets us: in the main thread."""
+    """The signals that end a server as a growing list, where Python lets us: in the main thread."""
     caught: list[int] = []
     if threading.current_thread() is not threading.main_thread():
         yield caught
         return
-    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
+    if before[signal.SIGHUP] is signal.SIG_IGN:  # nohup: it is to outlive its terminal
+        del before[signal.SIGHUP]
     for number in before:
         signal.signal(number, lambda which, _: caught.append(which))
     try:

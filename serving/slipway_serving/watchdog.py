@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from slipway_client import Client
+from slipway_serving import facts
+from slipway_serving._guardian import SHARED_MEMORY
 from slipway_serving.patience import pause_before
 from slipway_serving.reviving import revive
 from slipway_serving.workers import Child, Worker, children_of, in_words, worker_at
@@ -58,12 +60,17 @@ class Roll:
 
 @dataclass(frozen=True)
 class Watched:
-    """A running Triton. ``repository`` is the path that Triton itself was given."""
+    """A running Triton. ``repository`` is the path that Triton itself was given.
+
+    ``put_down`` ends it for a reason, told as what it did; it may hold the memory of ``lost_workers`` dead workers.
+    """
 
     pid: int
     repository: Path
     client: Client
     address: str
+    lost_workers: int
+    put_down: Callable[[str], None]
 
 
 class Watchdog:
@@ -73,12 +80,13 @@ class Watchdog:
     """
 
     def __init__(self, watched: Watched, restarts: dict[str, int], say: Callable[[str], None]) -> None:
-        self._pid, self._client, self._address = watched.pid, watched.client, watched.address
+        self._triton, self._client = watched, watched.client
         self._say, self.restarts = say, restarts
         self._roll = Roll(watched.repository)
         self._waiting: dict[str, tuple[Worker, int]] = {}
         self._crashes: dict[str, list[float]] = {}
         self._busy: set[str] = set()
+        self._regions: set[str] = set()
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._watch, name="slipway-watchdog", daemon=True)
 
@@ -93,7 +101,7 @@ class Watchdog:
 
     def _watch(self) -> None:
         while not self._stopping.wait(LOOK_EVERY_S):
-            for worker, status in self._roll.look(children_of(self._pid), time.monotonic()):
+            for worker, status in self._roll.look(children_of(self._triton.pid), time.monotonic()):
                 self._waiting[worker.model] = (worker, status)
             for model, (worker, status) in list(self._waiting.items()):
                 if model not in self._busy and self._is_missed(worker):
@@ -119,6 +127,9 @@ class Watchdog:
         recent = [at for at in self._crashes.get(worker.model, []) if now - at < CALM_S]
         self._crashes[worker.model] = [*recent, now]
         del self._waiting[worker.model]
+        if self._is_burdened():
+            return
+        self._regions.add(worker.region)
         self._busy.add(worker.model)
         pause_s = pause_before(len(recent))
         if pause_s:
@@ -128,6 +139,19 @@ class Watchdog:
             )
         threading.Thread(target=self._revive, args=(worker, status, pause_s), daemon=True).start()
 
+    def _is_burdened(self) -> bool:
+        """Whether Triton has to go, because it holds too much memory of workers that died before.
+
+        Of one that died at work Triton keeps the model, its threads and the mapped region for good.
+        """
+        self._regions = {name for name in self._regions if (SHARED_MEMORY / name).exists()}
+        kept = len(self._regions)
+        if not kept or (kept < self._triton.lost_workers and facts.shared_memory(1).ok):
+            return False
+        self._stopping.set()
+        self._triton.put_down(f"held the shared memory of {kept} dead worker{'s' * (kept > 1)} and was ended")
+        return True
+
     def _revive(self, worker: Worker, status: int, pause_s: float) -> None:
         ended = f"model {worker.model!r}: its worker (pid {worker.pid}) {in_words(status)}"
         count = self.restarts.get(worker.model, 0) + 1
@@ -135,7 +159,7 @@ class Watchdog:
             if self._stopping.wait(pause_s):
                 return
             begin = time.monotonic()
-            revive(self._address, worker.model, count, timeout_s=CALM_S)
+            revive(self._triton.address, worker.model, count, timeout_s=CALM_S)
         except Exception as e:  # in a thread: whatever it is, somebody must hear of it
             if not self._stopping.is_set():
                 self._say(f"{ended} and it could not be loaded anew: {e}")

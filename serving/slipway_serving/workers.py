@@ -10,18 +10,22 @@ from pathlib import Path
 
 STUB = "triton_python_backend_stub"
 _PROC = Path("/proc")
-_MODEL_FILE, _INSTANCE = 1, 8  # where Triton names them on a worker's command line
+_MODEL_FILE, _REGION, _INSTANCE = 1, 2, 8  # where Triton names them on a worker's command line
 
 
 @dataclass(frozen=True)
 class Worker:
-    """One living worker. ``born`` is the kernel's start time, in clock ticks; with the pid it names a process."""
+    """One worker. ``born`` is the kernel's start time, in clock ticks; with the pid it names a process.
+
+    ``region`` is the name of its shared memory.
+    """
 
     pid: int
     born: int
     model: str
     version: str
     instance: str
+    region: str
 
 
 @dataclass(frozen=True)
@@ -55,7 +59,7 @@ def worker_at(child: Child, repository: Path) -> Worker | None:
         model, version = Path(words[_MODEL_FILE]).relative_to(repository).parts[:2]
     except ValueError:  # of another repository, or of none
         return None
-    return Worker(child.pid, child.born, model, version, words[_INSTANCE])
+    return Worker(child.pid, child.born, model, version, words[_INSTANCE], words[_REGION])
 
 
 def runs(pid: int) -> bool:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import os
 import re
 import signal
-import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -18,6 +16,7 @@ import pytest
 
 from slipway_client import Client
 from slipway_core.errors import CannotServe, SlipwayError
+from slipway_serving import ServeOptions, start
 from support.triton import (
     RunningTriton,
     alive,
@@ -50,8 +49,6 @@ max_batch_size: 8
 input { name: "x" data_type: TYPE_FP32 dims: 2 }
 output { name: "y" data_type: TYPE_FP32 dims: 2 }
 """
-COMMAND = [sys.executable, "-m", "slipway_serving", "--server", "embedded"]
-COMMAND += ["--http-port", "0", "--grpc-port", "0", "--metrics-port", "0"]
 ONE = {"x": np.ones((1, 2), np.float32)}
 
 
@@ -200,6 +197,51 @@ def test_a_killed_guardian_takes_triton_along_and_both_come_back(running: Runnin
     assert traces(name) == set()
 
 
+def test_a_triton_that_hangs_is_killed_and_started_again_though_nobody_can_log_it(tmp_path: Path) -> None:
+    publish_doubler(tmp_path)
+    lines: list[str] = []
+
+    def log(line: str) -> None:
+        lines.append(line)
+        raise OSError(28, "No space left on device")
+
+    options = ServeOptions(
+        repository=tmp_path,
+        server="embedded",
+        http_port=0,
+        grpc_port=0,
+        metrics_port=0,
+        hung_s=3,
+        log=log,
+        verbose=True,
+    )
+    with start(options) as server:
+        hung = server.pid
+        os.kill(hung, signal.SIGSTOP)
+        wait_until(lambda: server.triton_restarts == 1, 30, "nobody noticed that Triton hangs")
+        assert not alive(hung)
+        with Client(server.grpc_address) as client:
+            assert client.infer("doubler", ONE).tensors["y"].tolist() == [[2, 2]]
+    assert "Triton did not answer for 3 s and was killed; starting it again" in lines
+
+
+def test_a_triton_that_holds_the_memory_of_dead_workers_is_started_again(tmp_path: Path) -> None:
+    """It keeps the region of each worker that dies at work."""
+    publish_doubler(tmp_path)
+    with start_triton(tmp_path, lost_workers=1) as triton, Load(triton.grpc, "doubler") as load:
+        guardian = guardian_of(triton.server.pid)
+        wait_until(lambda: len(load.answered) > 50, 20, "no answers before the kill")
+        os.kill(workers(triton.server, "doubler")[0], signal.SIGKILL)
+        wait_until(lambda: triton.server.restarts.get("doubler") == 1, 20, "nobody noticed the dead worker")
+        held = traces(name_of(guardian))
+        os.kill(workers(triton.server, "doubler")[0], signal.SIGKILL)
+        wait_until(lambda: triton.server.triton_restarts == 1, 30, "Triton was not started again")
+        answered = len(load.answered)
+        wait_until(lambda: len(load.answered) > answered + 50, 20, "the model does not answer again")
+        assert not [path for path in held if Path(path).exists()]
+    assert "Triton held the shared memory of 1 dead worker and was ended; starting it again" in triton.lines
+
+
 def test_a_triton_that_keeps_dying_is_given_up_with_a_reason(tmp_path: Path) -> None:
     publish_doubler(tmp_path)
     with start_triton(tmp_path, deaths_per_minute=2) as triton:
@@ -226,68 +268,3 @@ def test_a_stop_while_triton_is_started_again_leaves_nothing(tmp_path: Path) -> 
         triton.server.stop()
     assert traces(name) == set()
     assert not [pid for pid in family if name in command_line(pid)]
-
-
-@pytest.fixture
-def served(tmp_path: Path) -> Iterator[subprocess.Popen[str]]:
-    """``python -m slipway_serving`` on a repository of one model, ready."""
-    publish_doubler(tmp_path)
-    process = subprocess.Popen([*COMMAND, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
-    assert process.stdout is not None
-    try:
-        assert process.stdout.readline() == "Triton is ready: doubler\n"
-        assert process.stdout.readline().startswith("gRPC 127.0.0.1:")
-        yield process
-    finally:
-        process.kill()
-        process.communicate()
-
-
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_stops_everything_and_is_no_failure(how: signal.Signals, served: subprocess.Popen[str]) -> None:
-    family = descendants(served.pid)
-    assert len(family) >= 3, "guardian, Triton, worker"
-    served.send_signal(how)
-    assert served.wait(5) == 0
-    assert not any(alive(pid) for pid in family)
-
-
-def test_ctrl_c_while_a_model_loads_ends_at_once(tmp_path: Path) -> None:
-    code = "import pathlib, time\n\nclass TritonPythonModel:\n    def initialize(self, args):\n"
-    code += "        pathlib.Path(__file__).with_name('loading').touch()\n        time.sleep(60)\n"
-    loading = publish_python(tmp_path, "sleeper", code, PAIR) / "loading"
-    process = subprocess.Popen([*COMMAND, str(tmp_path)], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
-    try:
-        wait_until(loading.exists, 20, "the model never began to load")
-        family = descendants(process.pid)
-        process.send_signal(signal.SIGINT)
-        assert process.wait(5) != 0
-        wait_until(lambda: not any(alive(pid) for pid in family), 5, "processes are still there")
-    finally:
-        process.kill()
-        process.communicate()
-
-
-def test_kill_9_leaves_no_process_and_no_shared_memory(served: subprocess.Popen[str]) -> None:
-    family = descendants(served.pid)
-    name = name_of(family[0])
-    assert traces(name)
-    served.kill()
-    wait_until(lambda: not any(alive(pid) for pid in family), 10, "processes are still there")
-    wait_until(lambda: not traces(name), 5, "its traces are still there")
-
-
-def test_after_everything_was_killed_the_next_start_cleans_up(
-    served: subprocess.Popen[str], tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    family = descendants(served.pid)
-    name = name_of(family[0])
-    served.kill()
-    for pid in family:
-        os.kill(pid, signal.SIGKILL)
-    wait_until(lambda: not any(alive(pid) for pid in family), 5, "processes are still there")
-    assert traces(name), "nothing was left to clean up"
-    repository = tmp_path_factory.mktemp("next")
-    publish_doubler(repository)
-    with start_triton(repository):
-        assert traces(name) == set()

@@ -5,12 +5,9 @@ from __future__ import annotations
 import asyncio
 import os
 import re
-import shutil
-import signal
 import socket
 import threading
 import time
-from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -22,8 +19,6 @@ from tritonclient.grpc.model_config_pb2 import ModelConfig
 from slipway_client import AsyncClient, Client, rpcs
 from slipway_core.errors import CannotServe, RepositoryBroken
 from slipway_serving import ServeOptions, start
-from slipway_serving.facts import find_embedded
-from slipway_serving.runtime_folder import make_runtime_folder
 from support.triton import (
     FLOAT,
     STRING,
@@ -38,7 +33,6 @@ from support.triton import (
     start_triton,
     traces,
     wait_until,
-    workers,
 )
 
 CALLER = """
@@ -62,6 +56,7 @@ input { name: "x" data_type: TYPE_FP32 dims: 2 }
 output { name: "y" data_type: TYPE_FP32 dims: 2 }
 """
 ONE = {"x": np.ones((1, 2), np.float32)}
+OF_AN_IMAGE = 'parameters { key: "slipway.image" value { string_value: "{}" } }'
 WARM_UP = """
 model_warmup { name: "one" batch_size: 1 inputs { key: "x" value { data_type: TYPE_FP32 dims: 2 zero_data: true } } }
 """
@@ -140,19 +135,34 @@ def _config(address: str, model: str) -> ModelConfig:
 
 def test_one_broken_model_refuses_the_start_in_one_line_or_is_left_out(tmp_path: Path) -> None:
     publish_doubler(tmp_path)
-    publish_doubler(tmp_path, "broken")
-    (tmp_path / "broken" / "1" / "model.onnx").write_bytes(b"no graph")
+    publish_doubler(tmp_path, "broken_net")
+    (tmp_path / "broken_net" / "1" / "model.onnx").write_bytes(b"no graph")
+    publish_python(tmp_path, "broken", CALLER, PAIR + OF_AN_IMAGE)
     with pytest.raises(RepositoryBroken) as refused, start_triton(tmp_path):
         pass
     message = str(refused.value)
-    assert message.startswith(f"{tmp_path}: model 'broken': version 1: InvalidProtobuf: ")
+    assert message.startswith(f"{tmp_path}: model 'broken_net': version 1: InvalidProtobuf: ")
+    assert message.endswith("; model 'broken': it asks 'broken_net', which is not served")
     assert "\n" not in message
     assert "doubler" not in message
+    publish_python(tmp_path, "netless", CALLER, PAIR + OF_AN_IMAGE)
     with start_triton(tmp_path, keep_going=True) as triton:
         assert triton.server.models() == ["doubler"]
-        assert next(line for line in triton.lines if "broken" in line).startswith(
-            "not served: model 'broken': version 1"
-        )
+        (line,) = (line for line in triton.lines if line.startswith("not served: "))
+    assert line.startswith("not served: model 'netless': it asks netless_net/1, which is missing; ")
+    assert "; model 'broken_net': version 1: " in line
+    assert line.endswith("; model 'broken': it asks 'broken_net', which is not served")
+
+
+def test_an_image_model_whose_net_is_missing_refuses_the_start(tmp_path: Path) -> None:
+    """Triton would call it ready."""
+    publish_python(tmp_path, "digits", CALLER, PAIR + OF_AN_IMAGE)
+    with pytest.raises(RepositoryBroken) as refused, start_triton(tmp_path):
+        pass
+    assert str(refused.value) == (
+        f"{tmp_path}: model 'digits': it asks digits_net/1, which is missing; put that back, "
+        "or remove digits/1 and publish again: slipway export digits"
+    )
 
 
 def test_an_error_that_only_tritons_log_tells_is_told_with_it(tmp_path: Path) -> None:
@@ -230,62 +240,3 @@ def test_a_model_that_takes_too_long_is_given_up_by_name_and_leaves_nothing(tmp_
         "give Triton more time (--ready-timeout), or look at its log (--verbose)"
     )
     assert not [pid for pid in descendants(os.getpid()) if str(tmp_path) in command_line(pid)]
-
-
-@pytest.fixture
-def path_with(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[str, str], None]:
-    """Puts a program of the test's own before all others on PATH."""
-    folder = tmp_path / "installed" / "bin"
-    folder.mkdir(parents=True)
-    monkeypatch.setenv("PATH", str(folder), prepend=os.pathsep)
-
-    def put(name: str, script: str) -> None:
-        (folder / name).write_text(f"#!/bin/bash\n{script}\n")
-        (folder / name).chmod(0o755)
-
-    return put
-
-
-def test_a_tritonserver_on_path_is_run_with_its_own_backends(
-    path_with: Callable[[str, str], None], tmp_path: Path
-) -> None:
-    """Another installation, made from the wheel's files: a program in bin, backends beside it."""
-    embedded = find_embedded()
-    laid_out = make_runtime_folder(embedded)
-    shutil.copytree(laid_out.backends, tmp_path / "installed" / "backends")
-    laid_out.remove()
-    libraries = ":".join(map(str, embedded.libraries))
-    path_with(
-        "tritonserver",
-        f"export LD_LIBRARY_PATH={libraries} PATH={embedded.interpreter}:$PATH\n"
-        f'exec {embedded.root}/bin/tritonserver "$@"',
-    )
-    repository = tmp_path / "repository"
-    publish_doubler(repository)
-    with start_triton(repository, server="path") as triton:
-        assert ask(triton, "doubler", ONE)["y"].tolist() == [[2, 2]]
-        (worker,) = workers(triton.server, "doubler")
-        os.kill(worker, signal.SIGKILL)
-        wait_until(lambda: triton.server.restarts == {"doubler": 1}, 20, "nobody noticed the dead worker")
-        assert ask(triton, "doubler", ONE)["y"].tolist() == [[2, 2]]
-
-
-def test_docker_without_its_daemon_is_one_clear_line(path_with: Callable[[str, str], None], tmp_path: Path) -> None:
-    publish_doubler(tmp_path / "repository")
-    path_with("docker", 'echo "Cannot connect to the Docker daemon. Is it running?" >&2; exit 1')
-    with pytest.raises(CannotServe) as refused, start_triton(tmp_path / "repository", server="docker"):
-        pass
-    assert str(refused.value) == (
-        "docker is installed, but its daemon does not answer (Cannot connect to the Docker daemon. Is it running?); "
-        "start it (systemctl start docker), or serve with --server embedded"
-    )
-
-
-def test_a_container_that_cannot_run_is_told_with_what_docker_said(
-    path_with: Callable[[str, str], None], tmp_path: Path
-) -> None:
-    publish_doubler(tmp_path / "repository")
-    path_with("docker", '[ "$1" = version ] && exit 0; echo "docker: no such image $*" >&2; exit 125')
-    with pytest.raises(CannotServe) as refused, start_triton(tmp_path / "repository", server="docker"):
-        pass
-    assert str(refused.value).startswith("Triton ended with exit code 125 while it started: docker: no such image run")

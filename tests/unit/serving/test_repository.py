@@ -2,8 +2,12 @@
 
 from __future__ import annotations
 
+import os
 import re
+from collections.abc import Generator
+from contextlib import contextmanager
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -15,6 +19,7 @@ IO = 'input { name: "x" data_type: TYPE_FP32 dims: 2 }\noutput { name: "y" data_
 
 
 def _model(repository: Path, name: str, config: str | None, versions: int = 1, code: str = "") -> None:
+    (repository / name).mkdir(exist_ok=True)
     for version in range(1, versions + 1):
         (repository / name / str(version)).mkdir(parents=True)
         (repository / name / str(version) / "model.py").write_text(code)
@@ -92,6 +97,81 @@ def test_a_name_that_would_confuse_tritons_shell_is_refused(tmp_path: Path) -> N
     _model(tmp_path, "my model", None)
     with pytest.raises(RepositoryBroken, match="Triton cannot serve a model of this name; use letters"):
         read_repository(tmp_path)
+
+
+def _image_model(repository: Path, net_versions: int, live: str = "1", net_live: str = "1") -> None:
+    policy = "version_policy {{ specific {{ versions: [{}] }} }}\n"
+    image = 'parameters { key: "slipway.image" value { string_value: "{}" } }\n'
+    _model(repository, "digits", 'backend: "python"\n' + image + policy.format(live) + IO, 2)
+    _model(repository, "digits_net", 'platform: "onnxruntime_onnx"\n' + policy.format(net_live) + IO, net_versions)
+
+
+def test_an_image_model_with_all_its_nets_is_whole(tmp_path: Path) -> None:
+    _image_model(tmp_path, net_versions=2, live="1, 2", net_live="2, 1")
+    assert read_repository(tmp_path).broken == {}
+
+
+@pytest.mark.parametrize(
+    ("net_versions", "reason"),
+    [
+        (0, "it asks digits_net/1, which is missing; put that back, or remove digits/1"),
+        (1, "it asks digits_net/2, which is missing; put that back, or remove digits/2"),
+        (2, "it asks digits_net/2, which is not live; add 2 to version_policy in digits_net/config.pbtxt"),
+    ],
+)
+def test_an_image_model_without_the_net_of_a_live_version_is_broken(
+    net_versions: int, reason: str, tmp_path: Path
+) -> None:
+    _image_model(tmp_path, net_versions, live="1, 2")
+    repository = read_repository(tmp_path)
+    with pytest.raises(RepositoryBroken) as refused:
+        repository.require_whole()
+    assert str(refused.value).startswith(f"{tmp_path}: model 'digits': {reason}")
+
+
+def test_a_version_that_is_not_live_needs_no_net(tmp_path: Path) -> None:
+    _image_model(tmp_path, net_versions=1)
+    assert read_repository(tmp_path).broken == {}
+
+
+@pytest.mark.parametrize("link", ["digits", "iris/2", "iris/config.pbtxt", "iris/1/model.onnx"])
+def test_a_link_that_leads_nowhere_is_refused_by_name(link: str, tmp_path: Path) -> None:
+    _model(tmp_path, "iris", None)
+    (tmp_path / link).symlink_to("/mnt/unmounted")
+    with pytest.raises(RepositoryBroken) as refused:
+        read_repository(tmp_path)
+    assert str(refused.value) == (
+        f"{tmp_path / link}: is a link to /mnt/unmounted, which cannot be read (no such file or directory); "
+        "mend the link or remove it"
+    )
+
+
+@contextmanager
+def _without_privileges() -> Generator[None]:
+    """As a user to whom permissions apply."""
+    if os.geteuid() != 0:
+        yield
+        return
+    os.seteuid(65534)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+@pytest.mark.parametrize("closed", ["iris", "iris/1", "iris/config.pbtxt", "iris/1/model.py", "."])
+def test_what_may_not_be_read_is_refused_by_name(closed: str) -> None:
+    with _without_privileges(), TemporaryDirectory() as folder:
+        repository = Path(folder)
+        _model(repository, "iris", 'backend: "python"\n' + IO)
+        mode = (repository / closed).stat().st_mode
+        (repository / closed).chmod(0)
+        try:
+            with pytest.raises(RepositoryBroken) as refused:
+                read_repository(repository)
+        finally:
+            (repository / closed).chmod(mode)
+    assert str(refused.value).startswith(f"{repository / closed}: cannot be read (permission denied); give this user")
 
 
 def test_directories_without_a_version_are_told_apart(tmp_path: Path) -> None:
