@@ -5,6 +5,7 @@
 """
 
 from slipway_client.async_client import AsyncClient
+from slipway_client.deadlines import valid_deadline
 from slipway_client.fake import FakeModel, FakeTransport
 from slipway_client.results import InferResult, ModelState, PredictionResult
 from slipway_client.rpcs import Rpc
@@ -23,4 +24,5 @@ __all__ = [
     "PredictionResult",
     "Rpc",
     "Transport",
+    "valid_deadline",
 ]

@@ -14,10 +14,10 @@ from slipway_client import rpcs
 from slipway_client.asking import check_names, predictable, readable
 from slipway_client.batches import Part, side_by_side, split
 from slipway_client.catalogue import Catalogue, of_config
-from slipway_client.deadlines import Deadline
+from slipway_client.deadlines import Deadline, valid_deadline
 from slipway_client.grpc_errors import NotLoaded
 from slipway_client.images import faulty_image, image_names, read_images
-from slipway_client.messages import image_tensors, infer_request, output_tensors
+from slipway_client.messages import image_tensors, infer_request, output_tensors, spelled
 from slipway_client.results import InferResult, ModelState, PredictionResult
 from slipway_client.rpcs import Received, Rpc, Sent
 from slipway_client.transport import DEFAULT_ADDRESS, GrpcTransport, Transport
@@ -49,10 +49,8 @@ class AsyncClient:
     """
 
     def __init__(self, target: str | Transport = DEFAULT_ADDRESS, *, deadline_s: float = DEADLINE_S) -> None:
-        if not deadline_s > 0:
-            raise InvalidInput(f"deadline_s must be positive, got {deadline_s:g}")
+        self.deadline_s = valid_deadline(deadline_s)
         self.transport: Transport = GrpcTransport(target) if isinstance(target, str) else target
-        self.deadline_s = deadline_s
         self._catalogue = Catalogue(self._fetch)
 
     async def __aenter__(self) -> AsyncClient:
@@ -132,7 +130,7 @@ class AsyncClient:
 
     async def model_ready(self, name: str, version: str = "") -> bool:
         """Whether Triton calls the model ready; it does so too when the model's Python worker is dead."""
-        request = pb.ModelReadyRequest(name=name, version=version)
+        request = pb.ModelReadyRequest(name=spelled(name), version=spelled(version))
         return await self._says_yes(rpcs.MODEL_READY, request, lambda reply: reply.ready)
 
     async def index(self) -> list[ModelState]:
@@ -144,23 +142,24 @@ class AsyncClient:
 
         Raises :class:`RepositoryBroken` when Triton cannot; the version that served before then still does.
         """
-        request = pb.RepositoryModelLoadRequest(model_name=name)
+        request = pb.RepositoryModelLoadRequest(model_name=spelled(name))
         await self.call(rpcs.REPOSITORY_LOAD, request, deadline_s=deadline_s)
         self._catalogue.forget(name)
 
     async def unload(self, name: str, *, deadline_s: float | None = None) -> None:
         """Have Triton unload the model; requests in flight are still answered. An unknown model is no error."""
-        request = pb.RepositoryModelUnloadRequest(model_name=name)
+        request = pb.RepositoryModelUnloadRequest(model_name=spelled(name))
         await self.call(rpcs.REPOSITORY_UNLOAD, request, deadline_s=deadline_s)
         self._catalogue.forget(name)
 
     async def statistics(self, name: str = "", version: str = "") -> pb.ModelStatisticsResponse:
         """Triton's own counters, of one model or of all."""
-        return await self.call(rpcs.MODEL_STATISTICS, pb.ModelStatisticsRequest(name=name, version=version))
+        request = pb.ModelStatisticsRequest(name=spelled(name), version=spelled(version))
+        return await self.call(rpcs.MODEL_STATISTICS, request)
 
     async def call(self, rpc: Rpc[Sent, Received], request: Sent, *, deadline_s: float | None = None) -> Received:
         """Send one of Triton's own messages and get its answer: the door for gateways and tools."""
-        return await self._call(rpc, request, Deadline.after(deadline_s or self.deadline_s))
+        return await self._call(rpc, request, Deadline.after(self.deadline_s if deadline_s is None else deadline_s))
 
     async def _call(self, rpc: Rpc[Sent, Received], request: Sent, deadline: Deadline) -> Received:
         try:
@@ -202,6 +201,7 @@ class AsyncClient:
 
     async def _fetch(self, name: str, version: str, deadline: Deadline | None = None) -> ServedModel:
         deadline = deadline or Deadline.after(self.deadline_s)
+        name, version = spelled(name), spelled(version)
         config, metadata = await asyncio.gather(
             self._call(rpcs.MODEL_CONFIG, pb.ModelConfigRequest(name=name, version=version), deadline),
             self._call(rpcs.MODEL_METADATA, pb.ModelMetadataRequest(name=name, version=version), deadline),

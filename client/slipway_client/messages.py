@@ -15,16 +15,28 @@ from slipway_core.tensors import Array, datatype_of, decode_tensor, encode_tenso
 def infer_request(
     model: str, version: str, tensors: Mapping[str, Array], outputs: Sequence[str] = ()
 ) -> pb.ModelInferRequest:
-    """A request for these tensors; without ``outputs`` the model answers all it has."""
-    request = pb.ModelInferRequest(model_name=model, model_version=version)
+    """A request for these tensors; without ``outputs`` the model answers all it has.
+
+    Raises :class:`InvalidInput` for text that has no UTF-8 form.
+    """
+    request = pb.ModelInferRequest(model_name=spelled(model), model_version=spelled(version))
     for name, array in tensors.items():
         tensor = request.inputs.add()
         tensor.name, tensor.datatype = name, datatype_of(array)
         tensor.shape.extend(array.shape)
-        request.raw_input_contents.append(encode_tensor(array))
+        try:
+            request.raw_input_contents.append(encode_tensor(array))
+        except UnicodeEncodeError as e:
+            half = f"\\u{ord(e.object[e.start]):04x}"
+            raise InvalidInput(f"{name!r} holds half a surrogate pair ({half}), which no UTF-8 text can hold") from None
     for name in outputs:
         request.outputs.add().name = name
     return request
+
+
+def spelled(name: str) -> str:
+    """The name as protobuf can carry it: a byte of the command line that was no UTF-8 becomes an escape."""
+    return name.encode("utf-8", "backslashreplace").decode()
 
 
 def output_tensors(response: pb.ModelInferResponse) -> dict[str, Array]:

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import asyncio
 import inspect
+import math
 import multiprocessing
+import re
 import threading
 from collections.abc import Iterator
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 import slipway_client
 from slipway_client import AsyncClient, Client, FakeTransport, GrpcTransport, ModelState
-from slipway_core.errors import InvalidInput, RepositoryBroken, UnsupportedByServer
+from slipway_core.errors import InvalidInput, ModelNotFound, RepositoryBroken, UnsupportedByServer
 from support.frontend import IRIS_ROW, fake_triton
 
 
@@ -107,9 +110,27 @@ def test_a_client_from_before_a_fork_says_so_instead_of_hanging(client: Client) 
     assert client.live()
 
 
-def test_a_deadline_must_be_positive(triton: FakeTransport) -> None:
-    with pytest.raises(InvalidInput, match=r"^deadline_s must be positive, got 0$"):
-        Client(triton, deadline_s=0)
+@pytest.mark.parametrize("given", [0, -1, math.inf, math.nan, 1e-9, 1e12])
+def test_a_deadline_is_a_time_that_a_call_can_wait(triton: FakeTransport, client: Client, given: float) -> None:
+    refusal = re.escape(f"deadline_s must be a number of seconds from 0.001 to 1000000, got {given:g}")
+    with pytest.raises(InvalidInput, match=f"^{refusal}$"):
+        Client(triton, deadline_s=given)
+    with pytest.raises(InvalidInput, match=f"^{refusal}$"):
+        client.load("iris", deadline_s=given)
+
+
+def test_a_name_that_is_no_utf8_is_a_model_that_nobody_has(client: Client) -> None:
+    assert not client.model_ready("iris\udcff")
+    with pytest.raises(ModelNotFound, match=r"^no model 'iri.*available: digits, iris$"):
+        client.predict("iri\udcff", [IRIS_ROW])
+    with pytest.raises(RepositoryBroken):
+        client.load("iri\udcff")
+
+
+def test_text_that_no_utf8_can_hold_is_refused_with_its_tensor(client: Client) -> None:
+    half = np.array([["\ud800"]], dtype=np.object_)
+    with pytest.raises(InvalidInput, match=r"^'city' holds half a surrogate pair \(\\ud800\)"):
+        client.infer("iris", {"city": half})
 
 
 @pytest.mark.parametrize(
