@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from importlib.metadata import version as installed_version
+from pathlib import Path
 from typing import Annotated
 
 import typer
 
 from slipway import doctor, export, models, predict, serve, show, train, up
+from slipway.endings import make_interruptible
 from slipway_core.errors import InvalidCard, InvalidInput, ModelNotFound, SlipwayError, WrongTask
 
 app = typer.Typer(
@@ -45,18 +46,22 @@ def options(
     ] = False,
 ) -> None:
     """Options that stand before the verb."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        raise InvalidInput("the folder this was started in has been deleted; change to one that exists") from None
 
 
 def main() -> None:
     """Run the command line; a user's error is one line on stderr, never a traceback."""
+    show.prepare_streams()
+    make_interruptible()
     try:
         app()
     except SlipwayError as e:
         show.note(f"slipway: {e}")
         sys.exit(2 if isinstance(e, WRONG_USAGE) else 1)
-    except KeyboardInterrupt:
-        sys.exit(130)
-    except BrokenPipeError:
-        # Whoever read our output has left (`slipway ... | head`); nothing is wrong with us.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
+    except OSError as e:
+        show.silence()
+        show.note(f"slipway: {e.filename or 'the output'}: {e.strerror or e}")
+        sys.exit(1)

@@ -50,17 +50,38 @@ def show_model(
     model: ModelArgument,
     version: Annotated[int | None, typer.Option(min=1, help="This version instead of the newest.")] = None,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
+    json_: JsonOption = False,
 ) -> None:
-    """Print the manifest of a version, as JSON: source, hashes, parity, training."""
+    """Show where a version came from and how it was proven; with --json its whole manifest."""
     directory = ModelDirectory(repository, model)
     versions = directory.versions()
     if not versions or (version is not None and version not in versions):
         raise ModelNotFound(model, str(version or ""), model_names(repository) if not versions else [])
     path = directory.manifest(version or versions[-1])
     try:
-        show.as_json(Manifest.read(path).model_dump(mode="json"))
+        manifest = Manifest.read(path)
     except (OSError, ValueError) as e:
         raise RepositoryBroken(str(path), f"is no readable manifest ({str(e).splitlines()[0]})") from None
+    if json_:
+        show.as_json(manifest.model_dump(mode="json"))
+    else:
+        show.table(("version", f"{manifest.model}/{manifest.version}"), _facts(manifest))
+
+
+def _facts(manifest: Manifest) -> list[tuple[str, str]]:
+    source, parity, training = manifest.source, manifest.parity, manifest.training
+    facts = [
+        ("published", f"{manifest.created} by slipway {manifest.slipway}"),
+        ("source", f"{source.path} ({source.kind}, sha256 {source.sha256[:12]})"),
+        ("files", ", ".join(manifest.files)),
+    ]
+    if parity is not None:
+        worst = max((output.difference for output in parity.outputs), default=0.0)
+        batches = ", ".join(map(str, parity.batches))
+        facts.append(("parity", f"{parity.samples} samples at batch {batches}; largest difference {worst:.2g}"))
+    if training is not None:
+        facts.append(("training", f"accuracy {training.metrics.accuracy:.4f} on {training.rows_test} held-out rows"))
+    return facts
 
 
 @app.command("activate")

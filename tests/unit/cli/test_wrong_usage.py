@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
+import socket
 import subprocess
 import sys
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -34,6 +37,19 @@ def slipway(*arguments: str, cwd: Path) -> subprocess.CompletedProcess[str]:
         ),
         (["models", "show", "iris"], 2, "slipway: no model 'iris' is served\n"),
         (["serve", "absent"], 1, "slipway: absent: "),
+        (
+            ["up", "--host", "nosuch.invalid"],
+            1,
+            "slipway: the frontend's port 8080 cannot be bound: nosuch.invalid is ",
+        ),
+        *(
+            (
+                ["predict", "iris", "{}", "--timeout", given],
+                2,
+                f"slipway: --timeout must be a number of seconds from 0.001 to 1000000, got {given}\n",
+            )
+            for given in ("inf", "nan", "0", "-1")
+        ),
     ],
 )
 def test_a_mistake_is_one_line(tmp_path: Path, arguments: list[str], code: int, message: str) -> None:
@@ -74,8 +90,39 @@ def test_nothing_published_is_said_and_not_an_error(tmp_path: Path) -> None:
 
 
 def test_a_reader_that_leaves_early_is_no_error(tmp_path: Path) -> None:
-    command = f"{sys.executable} -m slipway --help | head -1"
+    command = f"set -o pipefail; {sys.executable} -m slipway models list | head -0"
     done = subprocess.run(
         ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
     )
-    assert done.stderr == ""
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+@pytest.mark.parametrize("verb", ["train iris", "models list", "doctor"])
+def test_a_folder_that_is_gone_is_said_in_one_line(tmp_path: Path, verb: str) -> None:
+    command = f"mkdir gone && cd gone && rmdir ../gone && {sys.executable} -m slipway {verb}"
+    done = subprocess.run(
+        ["bash", "-c", command], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert (done.returncode, done.stderr) == (
+        2,
+        "slipway: the folder this was started in has been deleted; change to one that exists\n",
+    )
+
+
+def test_a_port_in_use_is_a_problem_that_doctor_names_with_its_remedy(tmp_path: Path) -> None:
+    with socket.socket() as taken, suppress(OSError):  # somebody else's use of it does as well
+        taken.bind(("127.0.0.1", 8000))
+        taken.listen()
+        done = slipway("doctor", "--json", cwd=tmp_path)
+    assert done.returncode == 1
+    (port,) = (check for check in json.loads(done.stdout) if check["name"].startswith("port 8000"))
+    assert port["ok"] is False
+    assert "is in use by" in port["found"]
+    assert "--http-port" in port["remedy"]
+
+
+def test_a_table_in_a_pipe_keeps_every_row_on_one_line(tmp_path: Path) -> None:
+    rows = slipway("doctor", cwd=tmp_path).stdout.splitlines()[1:]
+    checks = json.loads(slipway("doctor", "--json", cwd=tmp_path).stdout)
+    assert [row.split("  ")[0] for row in rows] == [check["name"] for check in checks]
+    assert all(row == row.rstrip() for row in rows)
