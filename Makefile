@@ -57,6 +57,7 @@ bench: $(STAMP) ## Measure speed and memory; writes benchmarks/results/
 	@$(BIN)/python benchmarks/startup.py
 	@$(BIN)/python benchmarks/backend_speed.py
 	@$(BIN)/python benchmarks/memory.py
+	@$(BIN)/python benchmarks/image_hop.py
 
 .PHONY: lock
 lock: ## Resolve the dependencies anew into requirements.lock

@@ -8,14 +8,18 @@ import shutil
 import struct
 import subprocess
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 
 from slipway_core.errors import CannotServe
 
+JSON_BODY: Mapping[str, str] = MappingProxyType({"Content-Type": "application/json"})
+
 _SCRIPT = """
 wrk.method = "POST"
-wrk.headers["Content-Type"] = "application/json"
+{headers}
 local f = io.open("{body}", "rb"); wrk.body = f:read("*all"); f:close()
 function done(summary, latency, requests)
   local e = summary.errors
@@ -36,8 +40,8 @@ class Load:
     errors: int
 
 
-def wrk(url: str, body: bytes, *, connections: int, seconds: int, threads: int = 1) -> Load:
-    """POST ``body`` to ``url`` over ``connections`` kept-alive connections with wrk (closed loop).
+def wrk(url: str, body: bytes, *, connections: int, seconds: int, headers: Mapping[str, str] = JSON_BODY) -> Load:
+    """POST ``body`` to ``url`` over ``connections`` kept-alive connections with wrk (closed loop, one thread).
 
     Raises :class:`CannotServe` when wrk is not installed, and RuntimeError when it reports nothing.
     """
@@ -45,8 +49,9 @@ def wrk(url: str, body: bytes, *, connections: int, seconds: int, threads: int =
     with tempfile.TemporaryDirectory() as folder:
         content, script = Path(folder, "body"), Path(folder, "post.lua")
         content.write_bytes(body)
-        script.write_text(_SCRIPT.format(body=content), encoding="utf-8")
-        command = ["wrk", f"-t{threads}", f"-c{connections}", f"-d{seconds}s", "-s", str(script), url]
+        lines = "\n".join(f'wrk.headers["{name}"] = "{value}"' for name, value in headers.items())
+        script.write_text(_SCRIPT.format(body=content, headers=lines), encoding="utf-8")
+        command = ["wrk", "-t1", f"-c{connections}", f"-d{seconds}s", "-s", str(script), url]
         done = subprocess.run(command, capture_output=True, text=True, timeout=seconds + 30, check=False)
     found = re.search(r"^RESULT (.*)$", done.stdout, re.M)
     if found is None:

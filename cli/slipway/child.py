@@ -36,5 +36,6 @@ def start_child(
         stdout=subprocess.PIPE if piped else None,
         stderr=subprocess.STDOUT if piped else None,
         text=True,
+        errors="replace",
         process_group=0 if own_group else None,
     )

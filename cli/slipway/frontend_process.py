@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import socket
 import subprocess
 import sys
 import time
@@ -21,24 +20,28 @@ STOP_TIMEOUT_S = DRAIN_S + 1.0
 
 
 def free_port(host: str, port: int) -> int:
-    """``port`` if it can be bound, a free one for 0. Raises :class:`CannotServe` when it is taken."""
-    with socket.socket() as probe:
-        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        try:
-            probe.bind((host, port))
-        except OSError as e:
-            raise CannotServe(
-                f"the frontend cannot bind {host}:{port} ({e.strerror})",
-                "stop what uses the port, or choose another one with --frontend-port",
-            ) from None
-        return int(probe.getsockname()[1])
+    """``port`` if it can be bound, a free one for 0. Raises :class:`CannotServe` when it cannot."""
+    from slipway_serving import ports
+
+    problem = ports.problem_with(host, port)
+    if problem:
+        raise CannotServe(
+            f"the frontend's port {port} {problem}",
+            "stop what uses it, or choose another --frontend-port (0: a free one) or --host",
+        )
+    return port or ports.free_port(host)
 
 
 class FrontendProcess:
-    """The frontend under its address; it dies with this process, also when that is killed."""
+    """The frontend; it dies with this process, also when that is killed.
+
+    ``address`` is its ``host:port`` for clients on this machine.
+    """
 
     def __init__(self, host: str, port: int, triton_grpc: str) -> None:
-        self.address = f"{host}:{port}"
+        from slipway_serving import ports
+
+        self.address = ports.address(host, port)
         self._environment = os.environ | {
             "SLIPWAY_HOST": host,
             "SLIPWAY_HTTP_PORT": str(port),

@@ -6,7 +6,10 @@ side: the libraries they need (torch alone is several hundred megabytes) are gon
 
 from __future__ import annotations
 
+import signal
+import subprocess
 import sys
+import threading
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -18,6 +21,8 @@ from slipway.child import start_child
 from slipway.places import CARD_FOLDERS, shipped_cards
 from slipway_core.card import ModelCard
 from slipway_core.layout import ModelDirectory
+
+STOP_TIMEOUT_S = 5.0
 
 
 def cards_here() -> dict[Path, ModelCard]:
@@ -33,15 +38,21 @@ def prepare(cards: dict[Path, ModelCard], repository: Path) -> None:
     """Make sure that a version of every model is published and live.
 
     A published model whose source is gone stays as it is. Leaves the command with the verb's exit code when one
-    fails; its line has been shown then.
+    fails; its line has been shown then. An interruption stops the verbs, which undo what they had begun.
     """
     from slipway_export import activate
 
     missing = {path: card for path, card in cards.items() if not _is_prepared(card, repository)}
     if not missing:
         return
+    verbs = _Verbs()
     with ThreadPoolExecutor(len(missing)) as pool:
-        codes = list(pool.map(_make, missing, missing.values(), [repository] * len(missing)))
+        try:
+            made = [pool.submit(_make, verbs, path, card, repository) for path, card in missing.items()]
+            codes = [one.result() for one in made]
+        except BaseException:
+            verbs.stop()
+            raise
     if any(codes):
         raise typer.Exit(max(codes))
     for card in missing.values():
@@ -56,12 +67,12 @@ def _is_prepared(card: ModelCard, repository: Path) -> bool:
     return bool(published) and (not card.source.path.is_file() or is_current(card, repository))
 
 
-def _make(path: Path, card: ModelCard, repository: Path) -> int:
+def _make(verbs: _Verbs, path: Path, card: ModelCard, repository: Path) -> int:
     """Run the verbs for one model; the first exit code that is not 0, or 0."""
-    verbs = [["export", str(path), "--repository", str(repository)]]
+    needed = [["export", str(path), "--repository", str(repository)]]
     if not card.source.path.is_file() and _has_recipe(card):
-        verbs.insert(0, ["train", str(path)])
-    return next((code for verb in verbs if (code := _run(card.name, verb))), 0)
+        needed.insert(0, ["train", str(path)])
+    return next((code for verb in needed if (code := verbs.run(card.name, verb))), 0)
 
 
 def _has_recipe(card: ModelCard) -> bool:
@@ -70,8 +81,37 @@ def _has_recipe(card: ModelCard) -> bool:
     return card.name in RECIPES
 
 
-def _run(model: str, verb: Sequence[str]) -> int:
-    child = start_child([sys.executable, "-m", "slipway", *verb], piped=True)
-    for line in child.stdout or ():
-        show.line(f"{model} | {line.rstrip()}")
-    return child.wait()
+class _Verbs:
+    """Verbs of slipway in processes of their own, any number at a time, until they are stopped."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._running: list[subprocess.Popen[str]] = []
+        self._stopped = False
+
+    def run(self, model: str, verb: Sequence[str]) -> int:
+        """The verb's exit code; its lines are shown under the model's name. 1 for one that was killed."""
+        with self._lock:
+            if self._stopped:
+                return 1
+            # Not the terminal's group: Ctrl-C reaches `slipway up` alone, which stops the verbs.
+            child = start_child([sys.executable, "-m", "slipway", *verb], piped=True, own_group=True)
+            self._running.append(child)
+        for line in child.stdout or ():
+            show.line(f"{model} | {line.rstrip()}")
+        code = child.wait()
+        if code < 0:
+            show.line(f"{model} | `slipway {verb[0]}` was killed ({signal.Signals(-code).name})")
+        return code if code >= 0 else 1
+
+    def stop(self) -> None:
+        """End those that run, at the latest after ``STOP_TIMEOUT_S``, and start no other."""
+        with self._lock:
+            self._stopped = True
+        for child in self._running:
+            child.terminate()
+        for child in self._running:
+            try:
+                child.wait(STOP_TIMEOUT_S)
+            except subprocess.TimeoutExpired:
+                child.kill()

@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import signal
-import threading
-from collections.abc import Generator
-from contextlib import contextmanager
+from ipaddress import ip_address
 from pathlib import Path
-from types import FrameType
 from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from slipway import show
+from slipway.endings import stop_signals
 from slipway.frontend_process import FrontendProcess, free_port
 from slipway.greeting import first_request, raw_curl
 from slipway.places import DEFAULT_REPOSITORY, RepositoryOption
@@ -32,16 +29,24 @@ from slipway_core.errors import InvalidCard
 if TYPE_CHECKING:
     from slipway_serving import Server
 
+LOOPBACK = "127.0.0.1"
 WATCH_INTERVAL_S = 0.2
 
 
 def up(
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     server: ServerOption = ServerKind.AUTO,
-    host: HostOption = "127.0.0.1",
+    host: Annotated[
+        str,
+        typer.Option(
+            envvar="SLIPWAY_HOST",
+            help="Address that the frontend binds to, and the frontend alone; 0.0.0.0 opens it to the network.",
+        ),
+    ] = LOOPBACK,
     frontend_port: Annotated[
         int, typer.Option(envvar="SLIPWAY_HTTP_PORT", min=0, max=65535, help="The frontend's; 0: a free one.")
     ] = 8080,
+    triton_host: HostOption = LOOPBACK,
     http_port: HttpPortOption = 8000,
     grpc_port: GrpcPortOption = 8001,
     metrics_port: MetricsPortOption = 8002,
@@ -51,66 +56,55 @@ def up(
     from slipway_serving import ServeOptions, start
 
     frontend_port = free_port(host, frontend_port)
-    cards = cards_here()
-    if not cards:
-        raise InvalidCard("cards", str(Path.cwd()), "there are no cards in export/cards or cards")
-    prepare(cards, repository)
     options = ServeOptions(
         repository=repository,
         server=server.value,
-        host=host,
+        host=triton_host,
         http_port=http_port,
         grpc_port=grpc_port,
         metrics_port=metrics_port,
         verbose=verbose,
         log=show.note,
     )
-    with _StopSignal().installed() as stopped:
-        show.note("starting Triton")
-        with start(options) as triton:
-            frontend = FrontendProcess(host, frontend_port, triton.grpc_address)
-            try:
-                frontend.wait_until_ready()
-                _greet(list(cards.values()), frontend.address, triton)
-                while not stopped.wait(WATCH_INTERVAL_S):
-                    frontend.revive()
-                    triton.check()
-                show.note("stopping")
-            finally:
-                frontend.stop()
-
-
-class _StopSignal:
-    """SIGINT and SIGTERM: the first one while the stack runs ends it in order, any other interrupts at once.
-
-    What an interrupt leaves running is stopped by Triton's guardian, which sees this process go.
-    """
-
-    def __init__(self) -> None:
-        self._stopped = threading.Event()
-        self._in_order = False
-
-    def wait(self, timeout_s: float) -> bool:
-        """Whether a signal came within the time; from the first call on, one ends the stack in order."""
-        self._in_order = True
-        return self._stopped.wait(timeout_s)
-
-    def _received(self, _number: int, _frame: FrameType | None) -> None:
-        if not self._in_order or self._stopped.is_set():
-            raise KeyboardInterrupt
-        self._stopped.set()
-
-    @contextmanager
-    def installed(self) -> Generator[_StopSignal]:
-        """Listen; the old handlers come back afterwards."""
-        before = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
-        for number in before:
-            signal.signal(number, self._received)
+    cards = cards_here()
+    if not cards:
+        raise InvalidCard("cards", str(Path.cwd()), "there are no cards in export/cards or cards")
+    prepare(cards, repository)
+    show.note("starting Triton")
+    with start(options) as triton:
+        frontend = FrontendProcess(host, frontend_port, triton.grpc_address)
         try:
-            yield self
+            frontend.wait_until_ready()
+            _greet(list(cards.values()), frontend.address, triton)
+            _warn(host, triton_host)
+            _run(frontend, triton)
         finally:
-            for number, handler in before.items():
-                signal.signal(number, handler)
+            frontend.stop()
+
+
+def _run(frontend: FrontendProcess, triton: Server) -> None:
+    """Return when a signal asks for the end; a second one interrupts what follows."""
+    with stop_signals() as stopped:
+        show.line("\nCtrl-C stops everything.")
+        while not stopped.wait(WATCH_INTERVAL_S):
+            frontend.revive()
+            triton.check()
+    show.note("stopping")
+
+
+def _warn(host: str, triton_host: str) -> None:
+    """Say what anybody on the network may do now."""
+    if not _is_loopback(host):
+        show.note(f"\nwarning: there is no authentication yet; whoever reaches {host} can use the frontend")
+    if not _is_loopback(triton_host):
+        show.note(f"\nwarning: whoever reaches {triton_host} can use Triton, and load and unload its models")
+
+
+def _is_loopback(host: str) -> bool:
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"
 
 
 def _greet(cards: list[ModelCard], address: str, triton: Server) -> None:
@@ -134,4 +128,3 @@ def _greet(cards: list[ModelCard], address: str, triton: Server) -> None:
     show.line(f"API docs  http://{address}/docs")
     show.line(f"Triton    gRPC {triton.grpc_address}  HTTP http://{triton.http_address}")
     show.line(f"metrics   http://{triton.metrics_address}/metrics")
-    show.line("\nCtrl-C stops everything.")
