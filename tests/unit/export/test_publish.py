@@ -322,7 +322,7 @@ def files_of_at_most(size: int) -> Iterator[None]:
 def test_a_full_disk_leaves_the_old_version_as_it_was_and_nothing_of_the_new_one(
     tmp_path: Path, repository: Path
 ) -> None:
-    with mounted(repository, 100) as small:
+    with mounted(repository, 200) as small:
         export(pixels_card(tmp_path), repository=repository)
         if small:  # a few kilobytes stay free: enough to begin, too few to finish
             room = os.statvfs(repository)
