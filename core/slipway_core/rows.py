@@ -10,7 +10,8 @@ import csv
 import io
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from functools import cache
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -20,6 +21,8 @@ from slipway_core.tensors import Array, TensorSpec, numpy_dtype
 
 FEATURES_TENSOR = "features"
 _FLOATS = ("FP16", "FP32", "FP64")
+_SEPARATORS = {";": "';'", "\t": "a tab", "|": "'|'"}
+_SHOWN = 60  # characters of what somebody sent that a message repeats
 
 
 def is_one_tensor(features: Sequence[Feature]) -> bool:
@@ -45,21 +48,40 @@ def rows_to_tensors(features: Sequence[Feature], rows: Sequence[Mapping[str, Any
     names = [feature.name for feature in features]
     known = frozenset(names)
     columns: list[list[Any]] = [[] for _ in features]
+    checks = [(name, *_plain(feature.datatype), feature) for name, feature in zip(names, features, strict=True)]
     for at, row in enumerate(rows):
         # pyright sees a Mapping; JSON may have put anything here.
-        if not isinstance(row, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
+        if type(row) is not dict and not isinstance(row, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance]
             raise InvalidInput(f"row {at} must be an object of feature names and values, got {type(row).__name__}")
         if not known.issuperset(row):
             unknown = next(name for name in row if name not in known)
             raise UnknownFeature(at, str(unknown), names)
-        for feature, column in zip(features, columns, strict=True):
-            column.append(_checked(feature, row, at))
+        for column, (name, kinds, least, most, feature) in zip(columns, checks, strict=True):
+            value: Any = row.get(name)
+            if type(value) in kinds and (least is None or least <= value <= most):
+                column.append(value)
+            else:
+                column.append(_checked(feature, row, at))
     if is_one_tensor(features):
         return {FEATURES_TENSOR: np.array(columns, dtype=np.float32).T.copy()}
     return {
         feature.name: np.array(column, dtype=numpy_dtype(feature.datatype)).reshape(-1, 1)
         for feature, column in zip(features, columns, strict=True)
     }
+
+
+@cache
+def _plain(datatype: str) -> tuple[frozenset[type], Any, Any]:
+    """The types and the range of values that fit without a closer look; no range is None."""
+    if datatype == "BYTES":
+        return frozenset({str}), None, None
+    if datatype == "BOOL":
+        return frozenset({bool}), None, None
+    if datatype in _FLOATS:
+        most = float(np.finfo(numpy_dtype(datatype)).max)
+        return frozenset({int, float}), -most, most
+    limits = np.iinfo(numpy_dtype(datatype))
+    return frozenset({int}), int(limits.min), int(limits.max)
 
 
 def _checked(feature: Feature, row: Mapping[str, Any], at: int) -> Any:
@@ -107,27 +129,50 @@ def _expected(feature: Feature) -> str:
 
 
 def rows_from_csv(text: str, features: Sequence[Feature]) -> list[dict[str, Any]]:
-    """Rows of a CSV with a header of feature names; empty cells of optional features count as missing.
+    """All rows of a CSV; see :func:`csv_rows`."""
+    return list(csv_rows(text, features))
 
-    Raises :class:`InvalidInput` for an empty or ragged table and :class:`InvalidValue` for a cell that is no number.
+
+def csv_rows(text: str, features: Sequence[Feature]) -> Iterator[dict[str, Any]]:
+    """Rows of a CSV with a header of feature names, one by one; empty cells of optional features count as missing.
+
+    Raises :class:`InvalidInput` for an empty or ragged table or another kind of table, and :class:`InvalidValue`
+    for a cell that is no number.
     """
     lines = _csv_lines(text.removeprefix("\ufeff"))
     header = [name.strip() for name in next(lines, (0, []))[1]]
-    if not any(header):
-        raise InvalidInput("the CSV is empty; its first line names the features")
-    if len(set(header)) != len(header):
-        raise InvalidInput(f"the CSV's header names a feature twice: {', '.join(header)}")
+    _check_header(header, features)
     by_name = {feature.name: feature for feature in features}
-    rows: list[dict[str, Any]] = []
+    columns = [(name, by_name.get(name)) for name in header]
+    row = 0
     for number, line in lines:
         if not line:
             continue
         if len(line) != len(header):
             raise InvalidInput(f"line {number} of the CSV has {len(line)} cells, its header has {len(header)}")
-        rows.append(
-            {name: _cell(by_name.get(name), cell.strip(), len(rows)) for name, cell in zip(header, line, strict=True)}
-        )
-    return rows
+        yield {name: _cell(feature, cell.strip(), row) for (name, feature), cell in zip(columns, line, strict=True)}
+        row += 1
+
+
+def _check_header(header: Sequence[str], features: Sequence[Feature]) -> None:
+    if not any(header):
+        raise InvalidInput("the CSV is empty; its first line names the features")
+    names = [feature.name for feature in features]
+    if names and set(names).isdisjoint(header):
+        _refuse_header(header, names)
+    if len(set(header)) != len(header):
+        seen: set[str] = set()
+        twice = next(name for name in header if name in seen or seen.add(name))
+        raise InvalidInput(f"the CSV's header names a feature twice: {twice[:_SHOWN]!r}")
+
+
+def _refuse_header(header: Sequence[str], names: Sequence[str]) -> NoReturn:
+    for separator, word in _SEPARATORS.items():
+        if any(separator in cell for cell in header):
+            raise InvalidInput(f"it looks as if {word} separated the CSV's columns; send commas")
+    raise InvalidInput(
+        f"the CSV's first line must name the features: {','.join(names)}; it is {','.join(header[:_SHOWN])[:_SHOWN]!r}"
+    )
 
 
 def _csv_lines(text: str) -> Iterator[tuple[int, list[str]]]:

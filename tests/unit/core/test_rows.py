@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 
 from slipway_core.card import Feature
 from slipway_core.errors import InvalidInput, InvalidValue, MissingFeature, UnknownFeature
-from slipway_core.rows import input_specs, rows_from_csv, rows_to_tensors
+from slipway_core.rows import csv_rows, input_specs, rows_from_csv, rows_to_tensors
 
 FEATURES = (Feature(name="length", unit="cm"), Feature(name="width", unit="cm"))
 MIXED = (
@@ -128,7 +128,10 @@ def test_a_csv_becomes_rows_with_numbers_where_numbers_belong() -> None:
     [
         ("", "the CSV is empty; its first line names the features"),
         ("length,width\n1\n", "line 2 of the CSV has 1 cells, its header has 2"),
-        ("length,length\n1,2\n", "the CSV's header names a feature twice: length, length"),
+        ("length,length\n1,2\n", "the CSV's header names a feature twice: 'length'"),
+        ("length;width\n1,5;2\n", "it looks as if ';' separated the CSV's columns; send commas"),
+        ("length\twidth\n1\t2\n", "it looks as if a tab separated the CSV's columns; send commas"),
+        ("1,2\n3,4\n", "the CSV's first line must name the features: length,width; it is '1,2'"),
         ("length,width\n1,wide\n", "row 0: feature 'width' must be a finite number (cm), got 'wide'"),
     ],
 )
@@ -136,6 +139,17 @@ def test_a_wrong_csv_is_refused(text: str, message: str) -> None:
     with pytest.raises(InvalidInput) as caught:
         rows_from_csv(text, FEATURES)
     assert str(caught.value) == message
+
+
+def test_the_rows_of_a_csv_are_read_as_they_are_asked_for() -> None:
+    rows = csv_rows("length,width\n1,2\n3,wrong\n", FEATURES)
+    assert next(rows) == {"length": 1.0, "width": 2.0}
+    with pytest.raises(InvalidValue, match="row 1"):
+        next(rows)
+
+
+def test_a_csv_for_a_model_without_features_is_not_blamed_for_its_header() -> None:
+    assert rows_from_csv("length\n1\n", ()) == [{"length": "1"}]
 
 
 @given(st.lists(st.tuples(st.floats(-1e6, 1e6, width=32), st.floats(-1e6, 1e6, width=32)), min_size=1, max_size=50))
