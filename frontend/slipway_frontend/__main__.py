@@ -9,7 +9,7 @@ from pydantic import ValidationError
 
 from slipway_core.errors import SlipwayError
 from slipway_frontend.server import run
-from slipway_frontend.settings import Settings, explained
+from slipway_frontend.settings import Settings, explained, page
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -23,7 +23,12 @@ def main(arguments: list[str] | None = None) -> int:
     parser.add_argument("--host", help="instead of SLIPWAY_HOST")
     parser.add_argument("--port", dest="http_port", help="instead of SLIPWAY_HTTP_PORT")
     parser.add_argument("--triton", dest="triton_grpc", metavar="HOST:PORT", help="instead of SLIPWAY_TRITON_GRPC")
-    given = {key: value for key, value in vars(parser.parse_args(arguments)).items() if value is not None}
+    parser.add_argument("--settings-page", action="store_true", help="print docs/settings.md and end")
+    parsed = vars(parser.parse_args(arguments))
+    if parsed.pop("settings_page"):
+        sys.stdout.write(page())
+        return 0
+    given = {key: value for key, value in parsed.items() if value is not None}
     try:
         settings = Settings(**given)
     except ValidationError as e:

@@ -40,17 +40,17 @@ def create_app(settings: Settings, client: AsyncClient) -> FastAPI:
     )
     inference = Inference(settings, client)
     for router in (
-        predict.routes(inference),
+        predict.routes(inference, settings),
         classify.routes(inference, settings),
         models.routes(inference),
-        v2.routes(inference),
+        v2.routes(inference, settings),
         health.routes(inference),
         documentation.routes(app),
         page.routes(),
     ):
         app.include_router(router)
-    errors.register(app)
-    app.add_middleware(Edge, max_body_bytes=settings.max_body_bytes)
+    errors.register(app, client.transport.address)
+    app.add_middleware(Edge, max_requests=settings.max_requests)
     app.openapi = cache(lambda: documentation.schema(app))
     return app
 

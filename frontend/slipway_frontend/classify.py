@@ -13,11 +13,12 @@ from slipway_client import PredictionResult
 from slipway_core.errors import InvalidInput
 from slipway_core.predictions import Prediction, Regression
 from slipway_frontend.answers import JsonAnswer
-from slipway_frontend.bodies import UNSPECIFIED, content_type, read_body
+from slipway_frontend.bodies import UNSPECIFIED, Intake, content_type
 from slipway_frontend.errors import TooLarge, UnsupportedContent
 from slipway_frontend.inference import Inference, NamedImage
 from slipway_frontend.models import VERSION
 from slipway_frontend.predict import finite
+from slipway_frontend.queries import refuse_unknown
 from slipway_frontend.schemas import ClassifyAnswer, errors, request_body
 from slipway_frontend.settings import Settings
 
@@ -36,29 +37,31 @@ TOP_K = Query(3, ge=1, le=10_000, description="how many of the likeliest labels 
 def routes(inference: Inference, settings: Settings) -> APIRouter:
     """The route that classifies images."""
     router = APIRouter(tags=["predictions"])
+    intake = Intake.of_binary(settings)
 
     @router.post(
         "/v1/models/{model}/classify",
         summary="Classify images",
         response_model=ClassifyAnswer,
-        responses=errors(400, 404, 413, 415, 500, 503, 504),
+        responses=errors(400, 404, 408, 413, 415, 500, 503, 504),
         openapi_extra=_BODY,
     )
     async def classify(request: Request, model: str, version: str = VERSION, top_k: int = TOP_K) -> Response:
         """One prediction per image, in order; all from one version. The files of one form are one batch."""
-        images = await _images(request, settings.max_images)
+        refuse_unknown(request, "version", "top_k")
+        images = await _images(request, intake, settings.max_images)
         result = await inference.classify(model, images, version)
         return _answer(result, [image.name for image in images], top_k)
 
     return router
 
 
-async def _images(request: Request, max_images: int) -> list[NamedImage]:
+async def _images(request: Request, intake: Intake, max_images: int) -> list[NamedImage]:
     kind = content_type(request)
     if kind == _FORM:
-        return await _uploaded(request, max_images)
+        return await _uploaded(request, intake, max_images)
     if kind in UNSPECIFIED or kind == "application/octet-stream" or kind.startswith("image/"):
-        return [NamedImage("image 0", await read_body(request, "an image file's bytes, or several as a form"))]
+        return [NamedImage("image 0", await intake.read(request, "an image file's bytes, or several as a form"))]
     raise UnsupportedContent(f"content type {kind!r}", f"{_FORM} with image files, or an image's bytes as image/*")
 
 
@@ -68,8 +71,8 @@ class _InMemory(MultiPartParser):
     spool_max_size = 2**31
 
 
-async def _uploaded(request: Request, max_images: int) -> list[NamedImage]:
-    parser = _InMemory(request.headers, request.stream(), max_files=max_images, max_fields=1)
+async def _uploaded(request: Request, intake: Intake, max_images: int) -> list[NamedImage]:
+    parser = _InMemory(request.headers, intake.parts(request), max_files=max_images, max_fields=1)
     try:
         form = await parser.parse()
     except MultiPartException as e:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any, cast
 
 from fastapi import FastAPI, Request
@@ -23,6 +24,8 @@ from slipway_core.errors import (
 )
 from slipway_frontend.answers import error_answer
 
+log = logging.getLogger("slipway.frontend")
+
 
 class TooLarge(SlipwayError):
     """A request beyond one of the frontend's limits; ``setting`` is the environment variable that raises it.
@@ -36,6 +39,20 @@ class TooLarge(SlipwayError):
 
     def __str__(self) -> str:
         return f"{self.what} than the {self.limit} taken in one call; send less, or raise {self.setting}"
+
+
+class TooSlow(SlipwayError):
+    """A body that did not arrive in time."""
+
+    def __init__(self, timeout_s: float) -> None:
+        super().__init__(timeout_s)
+        self.timeout_s = timeout_s
+
+    def __str__(self) -> str:
+        return (
+            f"the request did not arrive within {self.timeout_s:g} s; send less or faster, "
+            "or raise SLIPWAY_RECEIVE_TIMEOUT_S"
+        )
 
 
 class UnsupportedContent(SlipwayError):
@@ -54,6 +71,7 @@ STATUS: dict[type[SlipwayError], int] = {
     InvalidInput: 400,
     WrongTask: 400,
     ModelNotFound: 404,
+    TooSlow: 408,
     TooLarge: 413,
     UnsupportedContent: 415,
     InferenceFailed: 500,
@@ -72,21 +90,30 @@ def status_of(error: SlipwayError) -> int:
     return next(STATUS[kind] for kind in type(error).__mro__ if kind in STATUS)
 
 
-def answer_for(error: SlipwayError) -> Response:
-    """The answer that tells a client of an error."""
+def told(error: SlipwayError, triton: str) -> str:
+    """The error as a client is told it: where Triton is concerns the operator alone."""
+    if isinstance(error, ServerUnavailable):
+        return "Triton is not reachable; try again in a few seconds, or ask who runs this server to look at its log"
+    return str(error).replace(f" at {triton}", "")
+
+
+def answer_for(error: SlipwayError, triton: str) -> Response:
+    """The answer that tells a client of an error; ``triton`` is the address that it must not name."""
     headers: dict[str, str] = {}
     if type(error) in RETRY_AFTER_S:
         headers["Retry-After"] = str(RETRY_AFTER_S[type(error)])
-    if isinstance(error, TooLarge) and error.cut:
+    if isinstance(error, TooSlow) or (isinstance(error, TooLarge) and error.cut):
         headers["Connection"] = "close"
-    return error_answer(status_of(error), str(error), headers)
+    if isinstance(error, ServerUnavailable):
+        log.warning("%s", error)
+    return error_answer(status_of(error), told(error, triton), headers)
 
 
-def register(app: FastAPI) -> None:
-    """Have ``app`` answer every error in the one form there is."""
+def register(app: FastAPI, triton: str) -> None:
+    """Have ``app`` answer every error in the one form there is, without the address of its Triton."""
 
     async def slipway_error(_: Request, error: Exception) -> Response:
-        return answer_for(cast(SlipwayError, error))
+        return answer_for(cast(SlipwayError, error), triton)
 
     async def http_error(request: Request, error: Exception) -> Response:
         return _http_answer(request, cast(HTTPException, error))

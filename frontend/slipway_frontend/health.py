@@ -14,7 +14,7 @@ from slipway_client import ModelState, rpcs
 from slipway_core.errors import SlipwayError, WorkerDied
 from slipway_core.tensors import encode_tensor, numpy_dtype
 from slipway_frontend.answers import JsonAnswer, error_answer
-from slipway_frontend.errors import answer_for
+from slipway_frontend.errors import answer_for, told
 from slipway_frontend.inference import Inference
 from slipway_frontend.schemas import errors
 
@@ -58,7 +58,8 @@ def routes(inference: Inference) -> APIRouter:
                 models=[],
             )
         except SlipwayError as e:
-            return _unready(answer_for(e), str(e))
+            triton = inference.client.transport.address
+            return _unready(answer_for(e, triton), told(e, triton))
         shown = [{"name": m.name, "ready": not m.reason, "versions": m.versions, "reason": m.reason} for m in models]
         missing = [f"{model.name} ({model.reason})" for model in models if model.reason]
         if missing:

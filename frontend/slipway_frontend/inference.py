@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Generator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from tritonclient.grpc import service_pb2 as pb
@@ -15,8 +16,10 @@ from tritonclient.grpc import service_pb2 as pb
 from slipway_client import AsyncClient, PredictionResult
 from slipway_client.rpcs import MODEL_INFER
 from slipway_core.errors import WorkerDied
-from slipway_core.rows import rows_from_csv
+from slipway_core.rows import csv_rows
+from slipway_core.served import ServedModel
 from slipway_frontend.errors import TooLarge
+from slipway_frontend.offload import offloaded
 from slipway_frontend.settings import Settings
 
 
@@ -46,7 +49,8 @@ class Inference:
     async def predict_csv(self, model: str, text: str, version: str) -> PredictionResult:
         """Predictions for the rows of a CSV whose header names the features."""
         served = await self.client.model(model, version)
-        return await self.predict(model, rows_from_csv(text, served.features), version)
+        rows = await offloaded(len(text), self._rows_of_csv, text, served)
+        return await self.predict(model, rows, version)
 
     async def classify(self, model: str, images: Sequence[NamedImage], version: str) -> PredictionResult:
         """Classes of images; see :meth:`AsyncClient.classify`. Raises :class:`TooLarge` beyond ``max_images``."""
@@ -60,6 +64,12 @@ class Inference:
         """One raw request, sent as it is."""
         with self._noticing_deaths(request.model_name):
             return await self.client.call(MODEL_INFER, request)
+
+    def _rows_of_csv(self, text: str, served: ServedModel) -> list[dict[str, Any]]:
+        rows = list(islice(csv_rows(text, served.features), self._settings.max_rows + 1))
+        if len(rows) > self._settings.max_rows:
+            raise TooLarge("the CSV holds more rows", f"{self._settings.max_rows}", "SLIPWAY_MAX_ROWS")
+        return rows
 
     @contextmanager
     def _noticing_deaths(self, model: str) -> Generator[None]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastapi import APIRouter, Query
+from fastapi import APIRouter, Query, Request
 from starlette.responses import Response
 
 from slipway_core.card import Feature
 from slipway_core.served import ServedModel
 from slipway_frontend.answers import JsonAnswer
 from slipway_frontend.inference import Inference
+from slipway_frontend.queries import refuse_unknown
 from slipway_frontend.schemas import errors
 
 VERSION = Query("", description="a live version; without it the newest answers")
@@ -27,8 +28,9 @@ def routes(inference: Inference) -> APIRouter:
         return JsonAnswer({"models": [described(model) for model in served]})
 
     @router.get("/v1/models/{model}", summary="One model", responses=errors(404, 503, 504))
-    async def model(model: str, version: str = VERSION) -> Response:
+    async def model(request: Request, model: str, version: str = VERSION) -> Response:
         """The model's card and its live versions."""
+        refuse_unknown(request, "version")
         return JsonAnswer(described(await inference.client.model(model, version)))
 
     return router

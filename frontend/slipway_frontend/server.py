@@ -13,6 +13,7 @@ import uvicorn
 from slipway_client import AsyncClient
 from slipway_core.errors import CannotServe
 from slipway_frontend.app import create_app
+from slipway_frontend.protocol import connections
 from slipway_frontend.settings import Settings
 
 KEEP_ALIVE_S = 65  # longer than load balancers keep idle connections, so that they close them first
@@ -29,6 +30,7 @@ def run(settings: Settings) -> None:
     listening = _bound(settings.host, settings.http_port)
     config = uvicorn.Config(
         create_app(settings, client),
+        http=connections(settings.receive_timeout_s),
         log_config=None,
         access_log=False,
         lifespan="on",

@@ -14,11 +14,13 @@ from tritonclient.grpc import service_pb2 as pb
 
 from slipway_client import rpcs
 from slipway_core.errors import UnsupportedByServer
-from slipway_frontend.answers import JsonAnswer, error_answer
-from slipway_frontend.bodies import as_json, read_body
+from slipway_frontend.answers import JsonAnswer, JsonText, error_answer
+from slipway_frontend.bodies import Intake
 from slipway_frontend.inference import Inference
+from slipway_frontend.offload import offloaded
 from slipway_frontend.schemas import errors, request_body
-from slipway_frontend.v2_json import answer_of, request_of
+from slipway_frontend.settings import Settings
+from slipway_frontend.v2_json import answer_of, request_of, size_of
 
 BINARY_HEADER = "Inference-Header-Content-Length"
 # What Triton offers and this gateway passes on; the others need routes that are not here.
@@ -28,11 +30,12 @@ _EXAMPLE = {"inputs": [{"name": "features", "shape": [1, 4], "datatype": "FP32",
 _BODY = request_body(application__json={"schema": {"type": "object"}, "example": _EXAMPLE})
 
 
-def routes(inference: Inference) -> APIRouter:
+def routes(inference: Inference, settings: Settings) -> APIRouter:
     """Everything under ``/v2``; paths with and without a version are one handler."""
     router = APIRouter(prefix="/v2", tags=["open inference protocol"])
     _add_server_routes(router, inference)
     _add_model_routes(router, inference)
+    _add_inference_route(router, inference, Intake.of_text(settings))
     return router
 
 
@@ -47,11 +50,11 @@ def _add_server_routes(router: APIRouter, inference: Inference) -> None:
 
     @router.get("/health/live", summary="Whether Triton's process answers", responses=errors(400))
     async def live() -> Response:
-        return _yes_or_no("live", await client.live(), f"no Triton answers at {client.transport.address}")
+        return _yes_or_no("live", await client.live(), "Triton does not answer")
 
     @router.get("/health/ready", summary="Whether Triton calls itself ready", responses=errors(400))
     async def ready() -> Response:
-        return _yes_or_no("ready", await client.ready(), f"Triton at {client.transport.address} is not ready")
+        return _yes_or_no("ready", await client.ready(), "Triton is not ready")
 
 
 def _add_model_routes(router: APIRouter, inference: Inference) -> None:
@@ -76,23 +79,27 @@ def _add_model_routes(router: APIRouter, inference: Inference) -> None:
         request = pb.ModelConfigRequest(name=model, version=version)
         return JsonAnswer(as_triton_json((await client.call(rpcs.MODEL_CONFIG, request)).config))
 
+
+def _add_inference_route(router: APIRouter, inference: Inference, intake: Intake) -> None:
     @router.post(
         "/models/{model}/versions/{version}/infer",
         summary="Raw inference",
-        responses=errors(400, 404, 413, 500, 501, 503, 504),
+        responses=errors(400, 404, 408, 413, 500, 501, 503, 504),
         openapi_extra=_BODY,
     )
     @router.post(
         "/models/{model}/infer",
         summary="Raw inference",
-        responses=errors(400, 404, 413, 500, 501, 503, 504),
+        responses=errors(400, 404, 408, 413, 500, 501, 503, 504),
         openapi_extra=_BODY,
     )
     async def infer(request: Request, model: str, version: str = "") -> Response:
         if BINARY_HEADER in request.headers:
             raise UnsupportedByServer(f"binary tensors ({BINARY_HEADER}) are not taken here; send the data as JSON")
-        asked = request_of(as_json(await read_body(request, _HINT)), model, version)
-        return JsonAnswer(answer_of(await inference.infer(asked)))
+        body = await intake.read(request, _HINT)
+        asked = await offloaded(len(body), request_of, body, model, version)
+        reply = await inference.infer(asked)
+        return JsonText(await offloaded(size_of(reply), answer_of, reply))
 
 
 def _yes_or_no(key: str, yes: bool, why_not: str, **more: Any) -> Response:

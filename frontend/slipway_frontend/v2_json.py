@@ -1,6 +1,7 @@
 """The Open Inference Protocol's JSON <-> Triton's messages. Tensors go as raw bytes from here on.
 
-Triton's own limits hold: FP16 and BF16 have no JSON form, and NaN and infinities are written bare.
+Triton's own limits hold: FP16 and BF16 have no JSON form, and NaN and infinities are written bare. They are not
+taken, though, where Triton would: in JSON they are a number gone wrong on its way.
 """
 
 from __future__ import annotations
@@ -15,6 +16,9 @@ from tritonclient.grpc import service_pb2 as pb
 
 from slipway_core.errors import InferenceFailed, InvalidInput
 from slipway_core.tensors import DATATYPES, Array, decode_tensor, encode_tensor, numpy_dtype
+from slipway_frontend.answers import dumped, dumped_with
+from slipway_frontend.json_bodies import as_json, as_text, count_of, signs
+from slipway_frontend.offload import LARGE_BYTES
 
 _NO_JSON = ("FP16", "BF16")
 _INTEGERS = frozenset({int})
@@ -27,11 +31,15 @@ _TAKES: dict[str, frozenset[type]] = {
 }
 _WORDS = {bool: "true or false", int: "a whole number", float: "a fraction", str: "a string"}
 _MAX_DIMENSIONS = 32
+_MAX_PARTS = 250_000
+_SLICE = 10_000  # elements that become an array in one step
 
 
-def request_of(body: Any, model: str, version: str) -> pb.ModelInferRequest:
+def request_of(text: bytes, model: str, version: str) -> pb.ModelInferRequest:
     """The message for a JSON body. Raises :class:`InvalidInput` that names the input and what is wrong with it."""
-    body = _object(body, "the body")
+    if len(text) > LARGE_BYTES:
+        _refuse_many_parts(text)
+    body = _object(as_json(as_text(text)), "the body")
     request = pb.ModelInferRequest(model_name=model, model_version=version, id=_text(body.get("id", ""), "'id'"))
     _set_parameters(request.parameters, body.get("parameters"), "'parameters'")
     inputs = body.get("inputs")
@@ -49,17 +57,32 @@ def request_of(body: Any, model: str, version: str) -> pb.ModelInferRequest:
     return request
 
 
-def answer_of(reply: pb.ModelInferResponse) -> dict[str, Any]:
+def _refuse_many_parts(text: bytes) -> None:
+    """Numbers are cheap; lists, objects and names cost many times as much, and a request needs few."""
+    parts = count_of(signs(text), "[", "{", ":")
+    if parts > _MAX_PARTS:
+        raise InvalidInput(
+            f"the body holds {parts} lists, objects and names, more than the {_MAX_PARTS} that are read; "
+            "send 'data' as one flat list"
+        )
+
+
+def size_of(reply: pb.ModelInferResponse) -> int:
+    """About how many bytes :func:`answer_of` will handle."""
+    return sum(map(len, reply.raw_output_contents))
+
+
+def answer_of(reply: pb.ModelInferResponse) -> str:
     """The JSON for an answer; ``id`` and ``parameters`` appear only where Triton gave some."""
     answer: dict[str, Any] = {"id": reply.id} if reply.id else {}
     answer |= {"model_name": reply.model_name, "model_version": reply.model_version}
     if reply.parameters:
         answer["parameters"] = _parameters(reply.parameters)
-    answer["outputs"] = [
+    outputs = [
         _output(reply.model_name, output, raw)
         for output, raw in zip(reply.outputs, reply.raw_output_contents, strict=True)
     ]
-    return answer
+    return f'{dumped(answer)[:-1]},"outputs":[{",".join(outputs)}]}}'
 
 
 def _add_input(request: pb.ModelInferRequest, tensor: Mapping[str, Any], at: int) -> None:
@@ -83,6 +106,14 @@ def _add_input(request: pb.ModelInferRequest, tensor: Mapping[str, Any], at: int
 def _array(data: Any, datatype: str, where: str) -> Array:
     """The data, flat or nested, as a flat array of the datatype; nothing is rounded or parsed on the way."""
     elements = _flat(data, where)
+    if len(elements) <= _SLICE:
+        return _slice_as_array(elements, 0, datatype, where)
+    starts = range(0, len(elements), _SLICE)
+    return np.concatenate([_slice_as_array(elements[at : at + _SLICE], at, datatype, where) for at in starts])
+
+
+def _slice_as_array(elements: list[Any], start: int, datatype: str, where: str) -> Array:
+    """Some of an input's elements; ``start`` is the place of the first."""
     types = set(map(type, elements))
     if not types <= _TAKES[datatype]:
         wrong = sorted(_WORDS.get(kind, "an object or null") for kind in types - _TAKES[datatype])
@@ -97,8 +128,11 @@ def _array(data: Any, datatype: str, where: str) -> Array:
             array = np.array(elements, dtype=dtype)
     except OverflowError:
         raise InvalidInput(f"{where}: 'data' holds a number too large for {datatype}") from None
-    if dtype.kind == "f" and np.isinf(array).sum() != sum(map(math.isinf, elements)):
-        raise InvalidInput(f"{where}: 'data' holds a number too large for {datatype}")
+    if dtype.kind == "f" and not np.isfinite(array).all():
+        at = int(np.flatnonzero(~np.isfinite(array))[0])
+        if math.isfinite(elements[at]):
+            raise InvalidInput(f"{where}: element {start + at} of 'data' is too large for {datatype}: {elements[at]:g}")
+        raise InvalidInput(f"{where}: element {start + at} of 'data' is not a finite number (NaN, or beyond 1.8e308)")
     return array
 
 
@@ -115,19 +149,21 @@ def _flat(data: Any, where: str) -> list[Any]:
     return elements
 
 
-def _output(model: str, output: pb.ModelInferResponse.InferOutputTensor, raw: bytes) -> dict[str, Any]:
+def _output(model: str, output: pb.ModelInferResponse.InferOutputTensor, raw: bytes) -> str:
     if output.datatype in _NO_JSON:
         raise InvalidInput(f"output {output.name!r}: {output.datatype} has no JSON form; use gRPC")
     try:
-        data = decode_tensor(raw, output.datatype, tuple(output.shape)).reshape(-1).tolist()
+        data = decode_tensor(raw, output.datatype, tuple(output.shape)).reshape(-1)
     except InvalidInput as e:
         raise InferenceFailed(model, f"its output {output.name!r} cannot be read: {e}") from None
-    if output.datatype == "BYTES":
-        data = _strings(data, output.name)
     shown: dict[str, Any] = {"name": output.name, "datatype": output.datatype, "shape": list(output.shape)}
     if output.parameters:
         shown["parameters"] = _parameters(output.parameters)
-    return {**shown, "data": data}
+
+    def as_json(elements: Array) -> list[Any]:
+        return _strings(elements.tolist(), output.name) if output.datatype == "BYTES" else elements.tolist()
+
+    return dumped_with(shown, "data", data, as_json)
 
 
 def _strings(elements: list[bytes], name: str) -> list[str]:

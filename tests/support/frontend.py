@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import re
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -82,6 +86,43 @@ class InProcess:
                 return await client.request(method, path, **more)
 
         return asyncio.run(asked())
+
+
+COMMAND = [sys.executable, "-m", "slipway_frontend"]
+
+
+@dataclass
+class FrontendProcess:
+    """A frontend process that has said where it listens."""
+
+    process: subprocess.Popen[str]
+    announced: str
+
+    @property
+    def url(self) -> str:
+        match = re.search(r"http://\S+", self.announced)
+        assert match, self.announced
+        return match.group()
+
+    @property
+    def address(self) -> tuple[str, int]:
+        host, _, port = self.url.removeprefix("http://").rpartition(":")
+        return host, int(port)
+
+
+@contextmanager
+def frontend_process(triton: str, **environment: str) -> Iterator[FrontendProcess]:
+    """``python -m slipway_frontend`` on a free port; killed at the end."""
+    variables = {"SLIPWAY_HTTP_PORT": "0", "SLIPWAY_TRITON_GRPC": triton} | environment
+    process = subprocess.Popen(
+        COMMAND, env=os.environ | variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdout is not None
+    try:
+        yield FrontendProcess(process, process.stdout.readline())
+    finally:
+        process.kill()
+        process.communicate()
 
 
 def error_of(answer: httpx.Response, status: int) -> str:

@@ -131,10 +131,10 @@ def test_a_triton_that_goes_away_is_told_readably(page: Page, triton: FakeTransp
     choose(page, "iris")
     triton.down = True
     page.get_by_role("button", name="Predict").click()
-    expect(page.get_by_role("alert")).to_contain_text("no Triton answers at fake:0")
+    expect(page.get_by_role("alert")).to_contain_text("Triton is not reachable")
     page.reload()
     expect(page.locator("#state")).to_have_text("not ready")
-    expect(page.get_by_role("alert")).to_contain_text("no Triton answers at fake:0")
+    expect(page.get_by_role("alert")).to_contain_text("Triton is not reachable")
 
 
 def test_names_of_a_model_can_never_become_markup(page: Page, triton: FakeTransport) -> None:

@@ -2,25 +2,21 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 import socket
 import subprocess
-import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 
 import httpx
 import pytest
 
 from support.client import InProcessTriton, in_process_triton
-from support.frontend import IRIS_ROW, fake_triton
+from support.frontend import COMMAND, IRIS_ROW, FrontendProcess, fake_triton, frontend_process
 
-COMMAND = [sys.executable, "-m", "slipway_frontend"]
 PREDICT = "/v1/models/iris/predict"
 
 
@@ -30,46 +26,13 @@ def triton() -> Iterator[InProcessTriton]:
         yield triton
 
 
-@dataclass
-class Running:
-    """A frontend process that has said where it listens."""
-
-    process: subprocess.Popen[str]
-    announced: str
-
-    @property
-    def url(self) -> str:
-        match = re.search(r"http://\S+", self.announced)
-        assert match, self.announced
-        return match.group()
-
-    @property
-    def address(self) -> tuple[str, int]:
-        host, _, port = self.url.removeprefix("http://").rpartition(":")
-        return host, int(port)
-
-
-@contextmanager
-def running(triton: str, **environment: str) -> Iterator[Running]:
-    variables = {"SLIPWAY_HTTP_PORT": "0", "SLIPWAY_TRITON_GRPC": triton} | environment
-    process = subprocess.Popen(
-        COMMAND, env=os.environ | variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    )
-    assert process.stdout is not None
-    try:
-        yield Running(process, process.stdout.readline())
-    finally:
-        process.kill()
-        process.communicate()
-
-
 @pytest.fixture(scope="module")
-def frontend(triton: InProcessTriton) -> Iterator[Running]:
-    with running(triton.address, SLIPWAY_MAX_BODY_BYTES="100000") as running_:
-        yield running_
+def frontend(triton: InProcessTriton) -> Iterator[FrontendProcess]:
+    with frontend_process(triton.address, SLIPWAY_MAX_TEXT_BYTES="100000") as process:
+        yield process
 
 
-def test_port_zero_takes_a_free_one_and_prints_it(frontend: Running, triton: InProcessTriton) -> None:
+def test_port_zero_takes_a_free_one_and_prints_it(frontend: FrontendProcess, triton: InProcessTriton) -> None:
     assert re.fullmatch(
         rf"slipway frontend on http://127\.0\.0\.1:\d+ \(Triton at {triton.address}\)\n", frontend.announced
     )
@@ -77,7 +40,7 @@ def test_port_zero_takes_a_free_one_and_prints_it(frontend: Running, triton: InP
     assert answer.json()["predictions"][0]["label"] == "setosa"
 
 
-def raw(frontend: Running, request: bytes) -> tuple[int, str]:
+def raw(frontend: FrontendProcess, request: bytes) -> tuple[int, str]:
     """Status and body of an answer to bytes that no client library would send."""
     with socket.create_connection(frontend.address, timeout=10) as connection:
         connection.sendall(request)
@@ -101,12 +64,12 @@ def raw(frontend: Running, request: bytes) -> tuple[int, str]:
         ("/v1/models/" + "n" * 10_240, f"no model '{'n' * 80}...' is served; available: digits, iris"),
     ],
 )
-def test_no_trick_with_a_path_is_more_than_a_404(frontend: Running, path: str, message: str) -> None:
+def test_no_trick_with_a_path_is_more_than_a_404(frontend: FrontendProcess, path: str, message: str) -> None:
     request = f"GET {path} HTTP/1.1\r\nHost: frontend\r\nConnection: close\r\n\r\n"
     assert raw(frontend, request.encode()) == (404, f'{{"error":"{message}"}}')
 
 
-def test_a_body_without_end_is_cut_off(frontend: Running) -> None:
+def test_a_body_without_end_is_cut_off(frontend: FrontendProcess) -> None:
     def endless() -> Iterator[bytes]:
         while True:
             yield b"x" * 10_000
@@ -115,23 +78,25 @@ def test_a_body_without_end_is_cut_off(frontend: Running) -> None:
         assert httpx.post(frontend.url + PREDICT, content=endless()).status_code == 413
 
 
-def test_a_chunked_body_a_little_beyond_the_limit_gets_its_answer(frontend: Running) -> None:
+def test_a_chunked_body_a_little_beyond_the_limit_gets_its_answer(frontend: FrontendProcess) -> None:
     answer = httpx.post(frontend.url + PREDICT, content=(b"x" * 10_000 for _ in range(15)))
     assert answer.status_code == 413
     assert answer.json() == {
         "error": "the body is larger than the 100000 bytes taken in one call; "
-        "send less, or raise SLIPWAY_MAX_BODY_BYTES"
+        "send less, or raise SLIPWAY_MAX_TEXT_BYTES"
     }
 
 
-def test_a_body_that_is_announced_too_large_is_refused_and_the_next_request_is_served(frontend: Running) -> None:
+def test_a_body_that_is_announced_too_large_is_refused_and_the_next_request_is_served(
+    frontend: FrontendProcess,
+) -> None:
     with httpx.Client(base_url=frontend.url) as client:
         assert client.post(PREDICT, content=b"x" * 199_000).status_code == 413
         assert client.post(PREDICT, json={"rows": [IRIS_ROW]}).status_code == 200
 
 
 def test_a_triton_that_hangs_is_a_504_at_the_deadline(triton: InProcessTriton) -> None:
-    with running(triton.address, SLIPWAY_DEADLINE_S="0.3") as frontend:
+    with frontend_process(triton.address, SLIPWAY_DEADLINE_S="0.3") as frontend:
         triton.hang("ModelInfer")
         try:
             answer = httpx.post(frontend.url + PREDICT, json={"rows": [IRIS_ROW]})
@@ -145,14 +110,28 @@ def test_no_triton_is_a_503_with_the_remedy_and_no_reason_to_restart_the_fronten
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
         address = f"127.0.0.1:{unused.getsockname()[1]}"
-        with running(address) as frontend:
+        with frontend_process(address) as frontend:
             answer = httpx.post(frontend.url + PREDICT, json={"rows": [IRIS_ROW]})
             assert answer.status_code == 503
             assert answer.headers["retry-after"] == "2"
-            told = f"no Triton answers at {address} (connection refused); start one with: slipway up"
-            assert answer.json() == {"error": told}
+            assert answer.json()["error"].startswith("Triton is not reachable; ")
+            assert address not in answer.text
             assert httpx.get(f"{frontend.url}/readyz").status_code == 503
             assert httpx.get(f"{frontend.url}/healthz").status_code == 200
+            frontend.process.terminate()
+            assert f"no Triton answers at {address} (connection refused)" in frontend.process.communicate()[1]
+
+
+def test_readiness_tells_of_a_triton_that_hangs_before_the_probes_own_patience_ends() -> None:
+    with (
+        socket.create_server(("127.0.0.1", 0)) as silent,
+        frontend_process(f"127.0.0.1:{silent.getsockname()[1]}") as frontend,
+    ):
+        answer = httpx.get(f"{frontend.url}/readyz", timeout=20)
+    assert (answer.status_code, answer.json()) == (
+        503,
+        {"error": "Triton did not answer within 2 s", "ready": False, "models": []},
+    )
 
 
 @pytest.mark.parametrize("how", [signal.SIGTERM, signal.SIGINT])
@@ -166,7 +145,7 @@ def test_a_signal_lets_the_request_in_flight_finish(how: signal.Signals) -> None
     models = fake_triton()
     slow_model = models.models["iris"]
     models.models["iris"] = type(slow_model)(slow_model.config, answer)  # type: ignore[arg-type]
-    with in_process_triton(models) as triton, running(triton.address) as frontend:
+    with in_process_triton(models) as triton, frontend_process(triton.address) as frontend:
         answers: list[httpx.Response] = []
         asking = threading.Thread(
             target=lambda: answers.append(httpx.post(frontend.url + PREDICT, json={"rows": [IRIS_ROW]}))
@@ -202,7 +181,7 @@ def test_a_request_that_never_ends_does_not_hold_up_the_end(triton: InProcessTri
     triton.hang("ModelInfer")
     try:
         with (
-            running(triton.address, SLIPWAY_DRAIN_S="1") as frontend,
+            frontend_process(triton.address, SLIPWAY_DRAIN_S="1") as frontend,
             httpx.Client(base_url=frontend.url) as client,
         ):
             before = triton.taken["ModelInfer"]

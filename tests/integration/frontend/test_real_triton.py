@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Iterator
 from io import BytesIO
+from pathlib import Path
 from typing import Any
 
 import httpx
@@ -13,10 +15,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from slipway_client import Client
 from support.export import pixel_images
 from support.frontend import IRIS_ROW, frontend
 from support.served import FLOWERS, MIRROR, PIXELS, publish_all
-from support.triton import RunningTriton, wait_until, workers
+from support.triton import RunningTriton, publish_python, wait_until, workers
 
 
 @pytest.fixture(scope="module")
@@ -121,6 +124,37 @@ def test_readiness_is_tritons(ours: httpx.Client) -> None:
     models = {model["name"] for model in ours.get("/readyz").json()["models"]}
     assert {FLOWERS, PIXELS, f"{PIXELS}_net", MIRROR} <= models
     assert ours.get(f"/v2/models/{FLOWERS}/ready").json() == {"name": FLOWERS, "ready": True}
+
+
+def test_a_model_that_is_being_loaded_is_a_503_and_no_404(
+    ours: httpx.Client, triton: RunningTriton, tmp_path: Path
+) -> None:
+    may_load, waits = tmp_path / "may-load", "waits"
+    code = f"""
+import pathlib, time
+
+class TritonPythonModel:
+    def initialize(self, args):
+        while not pathlib.Path({str(may_load)!r}).exists():
+            time.sleep(0.02)
+
+    def execute(self, requests):
+        return []
+"""
+    config = 'input { name: "x" data_type: TYPE_FP32 dims: 1 }\noutput { name: "y" data_type: TYPE_FP32 dims: 1 }\n'
+    publish_python(triton.repository, waits, code, config)
+    with Client(triton.grpc) as client:
+        loading = threading.Thread(target=client.load, args=(waits,))
+        loading.start()
+        try:
+            wait_until(lambda: any(state.name == waits for state in client.index()), 30, "Triton does not load it")
+            answer = ours.post(f"/v2/models/{waits}/infer", json={"inputs": [tensor("x", "FP32", [1])]})
+        finally:
+            may_load.touch()
+            loading.join()
+        client.unload(waits)
+    assert (answer.status_code, answer.headers.get("retry-after")) == (503, "1"), answer.text
+    assert ours.post(f"/v2/models/{waits}/infer", json={"inputs": [FEATURES]}).status_code == 404
 
 
 def test_a_killed_worker_is_told_as_such_until_the_model_answers_again(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 
 from slipway_frontend import Settings
@@ -49,6 +51,15 @@ def test_help_names_every_setting_and_its_default(capsys: pytest.CaptureFixture[
     for name, field in Settings.model_fields.items():
         assert f"SLIPWAY_{name.upper()} " in shown
         assert f"(default: {field.default})" in shown
+
+
+def test_the_page_of_settings_is_the_one_that_the_frontend_writes(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["--settings-page"]) == 0
+    written = (Path(__file__).parents[3] / "docs" / "settings.md").read_text(encoding="utf-8")
+    assert capsys.readouterr().out == written, "python -m slipway_frontend --settings-page > docs/settings.md"
+    for name, field in Settings.model_fields.items():
+        (row,) = [line for line in written.splitlines() if f"`SLIPWAY_{name.upper()}`" in line]
+        assert f"| `{field.default}` | {field.description} |" in row
 
 
 def test_settings_come_from_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -120,6 +120,10 @@ BAD_BODIES = [
         "the body is not acceptable JSON: Exceeds the limit (4300 digits) for integer string conversion: "
         "value has 5000 digits",
     ),
+    (
+        b'{"rows": [{"a": "\\ud83d\\ude00 \\\\ud800 \\udc00"}]}',
+        "the body is not acceptable JSON: a string holds half a surrogate pair (\\udc00)",
+    ),
     (b'{"rows": [{"\\ud800": 1}]}', "the body is not acceptable JSON: a string holds half a surrogate pair (\\ud800)"),
     (b"null", f"the body must be an object {HINT}, got null"),
     (b"[]", f"the body must be an object {HINT}, got a list"),
@@ -159,7 +163,8 @@ BAD_ROWS = [
 
 @pytest.mark.parametrize(("changed", "message"), BAD_ROWS, ids=[changed for changed, _ in BAD_ROWS])
 def test_a_value_that_no_model_can_take_is_named_by_row_and_feature(app: InProcess, changed: str, message: str) -> None:
-    second = json.dumps(row())[:-1] + ", " + changed[1:]
+    name = json.loads(changed).popitem()[0]
+    second = json.dumps({key: value for key, value in row().items() if key != name})[:-1] + ", " + changed[1:]
     body = f'{{"rows": [{json.dumps(row())}, {second}]}}'
     assert error_of(app.post(PREDICT, content=body), 400) == message
 
@@ -175,7 +180,13 @@ BAD_CSV = [
     (b"", "the body is empty; send a CSV whose first line names the features"),
     (b"\n", "the CSV is empty; its first line names the features"),
     (b"sepal_length\n", "there are no rows; send at least one"),
-    (b"a,a\n1,2\n", "the CSV's header names a feature twice: a, a"),
+    (b"sepal_length,sepal_length\n1,2\n", "the CSV's header names a feature twice: 'sepal_length'"),
+    (b"sepal_length;sepal_width\n5,1;3,5\n", "it looks as if ';' separated the CSV's columns; send commas"),
+    (
+        b"5.1,3.5,1.4,0.2\n",
+        "the CSV's first line must name the features: sepal_length,sepal_width,petal_length,petal_width; "
+        "it is '5.1,3.5,1.4,0.2'",
+    ),
     (b"sepal_length,sepal_width\n5.1\n", "line 2 of the CSV has 1 cells, its header has 2"),
     (b"sepal_length\nfive\n", "row 0: feature 'sepal_length' must be a finite number (cm), got 'five'"),
     (b"sepal_length\n" + b"1" * 200_000, "line 2 of the CSV cannot be read: field larger than field limit (131072)"),
@@ -190,8 +201,49 @@ def test_a_bad_csv_is_refused(app: InProcess, body: bytes, message: str) -> None
 
 def test_an_image_is_no_row(app: InProcess) -> None:
     answer = app.post(PREDICT, content=b"\x89PNG", headers={"Content-Type": "image/png"})
-    message = "content type 'image/png' is not read here; send application/json or text/csv"
+    message = f"content type 'image/png' is not read here; send text/csv, or application/json: {HINT}"
     assert error_of(answer, 415) == message
+
+
+def test_one_object_per_line_is_refused_with_the_form_that_is_read(app: InProcess) -> None:
+    lines = f"{json.dumps(row())}\n{json.dumps(row())}\n"
+    assert error_of(app.post(PREDICT, content=lines), 400) == (
+        "the body is not JSON: Extra data at line 2 column 1 (position 83); it must be one value, not one per line"
+    )
+    told = error_of(app.post(PREDICT, content=lines, headers={"Content-Type": "application/x-ndjson"}), 415)
+    assert told.endswith(HINT)
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize(
+    ("body", "name"),
+    [
+        ('{"rows": [{"a": 1, "a": 2}]}', "a"),
+        ('{"rows": [{"a" : 1, "b" : 1, "a" : 1}]}', "a"),
+        ('{"rows": [{}], "rows": [{}]}', "rows"),
+    ],
+)
+def test_a_name_given_twice_is_refused(app: InProcess, body: str, name: str, large: bool) -> None:
+    sent = body + " " * 300_000 * large
+    assert error_of(app.post(PREDICT, content=sent), 400) == (
+        f"{name!r} is named twice in one object of the body; which value is meant?"
+    )
+
+
+def test_a_string_that_looks_like_names_is_no_name(app: InProcess) -> None:
+    told = error_of(app.post(PREDICT, content=json.dumps({"rows": [row(sepal_length='{"a": 1, "a": 2}')]})), 400)
+    assert told == """row 0: feature 'sepal_length' must be a finite number (cm), got '{"a": 1, "a": 2}'"""
+
+
+def test_a_model_that_is_being_loaded_is_a_503_and_no_404(app: InProcess, triton: FakeTransport) -> None:
+    triton.unready["iris"] = "loading"
+    answer = app.post(PREDICT, json={"rows": [row()]})
+    assert error_of(answer, 503) == (
+        "model 'iris' takes no more requests now (none of its versions is loaded at the moment); try again later"
+    )
+    assert answer.headers["retry-after"] == "1"
+    triton.unready["iris"] = "unloaded"
+    assert app.post(PREDICT, json={"rows": [row()]}).status_code == 404
 
 
 def test_a_compressed_body_is_refused(app: InProcess) -> None:

@@ -69,9 +69,25 @@ def test_tensors_without_elements_pass(app: InProcess) -> None:
     assert body["outputs"][0] == {"name": "x", "datatype": "FP32", "shape": [0, 4], "data": []}
 
 
-def test_nan_and_infinities_travel_bare_as_triton_writes_them(app: InProcess) -> None:
-    answer = app.post(INFER, content='{"inputs": [{"name":"x","datatype":"FP32","shape":[2],"data":[NaN,-Infinity]}]}')
+def test_nan_and_infinities_are_answered_bare_as_triton_writes_them(app: InProcess, triton: FakeTransport) -> None:
+    answered = {"x": np.array([np.nan, -np.inf], np.float32)}
+    triton.models["echo"] = FakeModel(triton.models["echo"].config, lambda _: answered)
+    answer = app.post(INFER, json={"inputs": [tensor("FP32", [1.0])]})
     assert answer.text.endswith('"data":[NaN,-Infinity]}]}')
+
+
+@pytest.mark.parametrize("number", ["NaN", "-Infinity", "1e400"])
+@pytest.mark.parametrize("datatype", ["FP32", "FP64"])
+def test_a_number_that_is_not_finite_is_refused_by_input_and_element(
+    app: InProcess, triton: FakeTransport, datatype: str, number: str
+) -> None:
+    for place in (1, 25_000):
+        data = ",".join(["0"] * place + [number, "2"])
+        body = f'{{"inputs": [{{"name":"x","datatype":"{datatype}","shape":[{place + 2}],"data":[{data}]}}]}}'
+        assert error_of(app.post(INFER, content=body), 400) == (
+            f"input 'x': element {place} of 'data' is not a finite number (NaN, or beyond 1.8e308)"
+        )
+    assert triton.requests(rpcs.MODEL_INFER) == []
 
 
 def test_an_id_is_echoed_and_only_if_given(app: InProcess) -> None:
@@ -149,7 +165,7 @@ BAD_INPUTS = [
     ),
     ({"inputs": [tensor("UINT8", [256])]}, "input 'x': UINT8 takes 0 to 255"),
     ({"inputs": [tensor("UINT64", [-1])]}, f"input 'x': UINT64 takes 0 to {2**64 - 1}"),
-    ({"inputs": [tensor("FP32", [1e39])]}, "input 'x': 'data' holds a number too large for FP32"),
+    ({"inputs": [tensor("FP32", [1e39])]}, "input 'x': element 0 of 'data' is too large for FP32: 1e+39"),
     ({"inputs": [tensor("FP64", [10**400])]}, "input 'x': 'data' holds a number too large for FP64"),
     ({"id": 3, "inputs": []}, "'id' must be a string"),
     ({"inputs": [], "outputs": {}}, "'outputs' must be a list"),
@@ -198,9 +214,9 @@ def test_health_is_what_clients_of_triton_read(app: InProcess, triton: FakeTrans
         assert (answer.status_code, answer.json()) == (200, {key: True})
     triton.down = True
     answer = app.get("/v2/health/ready")
-    assert error_of(answer, 400) == "Triton at fake:0 is not ready"
+    assert error_of(answer, 400) == "Triton is not ready"
     assert answer.json()["ready"] is False
-    assert error_of(app.get("/v2/health/live"), 400) == "no Triton answers at fake:0"
+    assert error_of(app.get("/v2/health/live"), 400) == "Triton does not answer"
 
 
 def test_a_models_readiness_is_told(app: InProcess) -> None:
