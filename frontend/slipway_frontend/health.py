@@ -11,6 +11,7 @@ from starlette.responses import Response
 from tritonclient.grpc import service_pb2 as pb
 
 from slipway_client import ModelState, rpcs
+from slipway_core.card import NET_SUFFIX
 from slipway_core.errors import SlipwayError, WorkerDied
 from slipway_core.tensors import encode_tensor, numpy_dtype
 from slipway_frontend.answers import JsonAnswer, error_answer
@@ -81,10 +82,10 @@ async def readiness(inference: Inference) -> list[Readiness]:
     inference.dead.intersection_update(by_name)
     still_dead = await asyncio.gather(*(_is_dead(inference, name) for name in sorted(inference.dead)))
     found = [_of_model(name, states) for name, states in sorted(by_name.items())]
+    found = [await _with_its_net(inference, model, by_name) for model in found if model.reason != _UNLOADED]
     return [
         Readiness(model.name, model.versions, "its worker process died") if model.name in still_dead else model
         for model in found
-        if model.reason != _UNLOADED
     ]
 
 
@@ -96,6 +97,18 @@ def _of_model(name: str, states: list[ModelState]) -> Readiness:
     return Readiness(
         name, (), telling.reason or telling.state.lower() or "not loaded, or not yet; Triton's log says why"
     )
+
+
+async def _with_its_net(inference: Inference, model: Readiness, by_name: dict[str, list[ModelState]]) -> Readiness:
+    """The model, unready where it is an image model and its net is not served in each of its versions."""
+    net = model.name + NET_SUFFIX
+    served = {state.version for state in by_name.get(net, []) if state.ready}
+    lacking = [version for version in model.versions if version not in served]
+    if net not in by_name or not lacking:
+        return model
+    if (await inference.client.model(model.name)).image is None:  # two models that merely have such names
+        return model
+    return Readiness(model.name, model.versions, f"it asks {net}/{lacking[0]}, which is not served")
 
 
 async def _is_dead(inference: Inference, name: str) -> str:

@@ -135,6 +135,18 @@ def test_one_hundred_images_are_two_requests_in_order(client: Client, triton: Fa
     assert sorted(sizes) == [36, 64]
 
 
+def test_large_images_are_sent_a_few_at_a_time_in_order(client: Client, triton: FakeTransport) -> None:
+    # What follows a PNG's end is none of its pixels: as heavy as a photo of 12 megapixels.
+    photos = [png(at % 10) + bytes(6_000_000) for at in range(7)]
+    assert labels(client.classify("digits", photos)) == [str(at) for at in range(7)]
+    assert [request.inputs[0].shape[0] for request in triton.requests(rpcs.MODEL_INFER)] == [2, 2, 2, 1]
+
+
+def test_an_image_heavier_than_a_part_goes_alone(client: Client, triton: FakeTransport) -> None:
+    assert labels(client.classify("digits", [png(3), png(4) + bytes(18_000_000), png(5)])) == ["3", "4", "5"]
+    assert [request.inputs[0].shape[0] for request in triton.requests(rpcs.MODEL_INFER)] == [1, 1, 1]
+
+
 def test_a_bad_image_is_named_by_its_place_among_all_images(client: Client) -> None:
     images = [png(1)] * 70 + [b"some text"]
     with pytest.raises(InvalidImage) as refused:

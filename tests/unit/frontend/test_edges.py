@@ -274,6 +274,14 @@ def test_a_model_unloaded_on_purpose_does_not_spoil_readiness(app: InProcess, tr
     assert [model["name"] for model in app.get("/readyz").json()["models"]] == ["digits"]
 
 
+def test_an_image_model_without_its_net_spoils_readiness(app: InProcess, triton: FakeTransport) -> None:
+    triton.models["digits_net"] = triton.models["iris_net"] = triton.models["iris"]
+    assert app.get("/readyz").status_code == 200
+    triton.unready["digits_net"] = triton.unready["iris_net"] = "unloaded"
+    answer = app.get("/readyz")
+    assert error_of(answer, 503) == "not ready: digits (it asks digits_net/1, which is not served)"
+
+
 @pytest.mark.parametrize("model", ["iris", "digits"])
 def test_a_dead_worker_spoils_readiness_until_the_model_answers_again(
     app: InProcess, triton: FakeTransport, model: str
