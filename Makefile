@@ -69,4 +69,6 @@ lock: ## Resolve the dependencies anew into requirements.lock
 .PHONY: clean
 clean: ## Remove the environment, what was trained and what was published
 	@rm -rf $(VENV) artifacts dist .pytest_cache .ruff_cache .hypothesis
-	@mkdir -p model_repository && find model_repository -mindepth 2 -maxdepth 2 -type d -name '[0-9]*' -exec rm -rf {} +
+	@if [ -d model_repository ]; then \
+	  find model_repository -mindepth 2 -maxdepth 2 -type d -name '[0-9]*' -exec rm -rf {} +; \
+	  find model_repository -mindepth 1 -maxdepth 2 -name '.*' -exec rm -rf {} +; fi
