@@ -10,7 +10,7 @@ from typing import Annotated
 import typer
 
 from slipway import doctor, export, models, predict, serve, show, train, up
-from slipway.endings import make_interruptible
+from slipway.endings import make_interruptible, make_mortal
 from slipway_core.errors import InvalidCard, InvalidInput, ModelNotFound, SlipwayError, WrongTask
 
 app = typer.Typer(
@@ -65,3 +65,5 @@ def main() -> None:
         show.silence()
         show.note(f"slipway: {e.filename or 'the output'}: {e.strerror or e}")
         sys.exit(1)
+    finally:
+        make_mortal()

@@ -22,6 +22,13 @@ def make_interruptible() -> None:
             signal.signal(number, _interrupt)
 
 
+def make_mortal() -> None:
+    """Have every signal end the process without a word: the work is over, and Python is about to take itself apart."""
+    for number in _STOPPING:
+        if signal.getsignal(number) is not signal.SIG_IGN:
+            signal.signal(number, signal.SIG_DFL)
+
+
 def _interrupt(number: int, _: FrameType | None) -> None:
     raise SystemExit(128 + number)
 

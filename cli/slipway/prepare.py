@@ -100,7 +100,7 @@ class _Verbs:
         for line in child.stdout or ():
             show.line(f"{model} | {line.rstrip()}")
         code = child.wait()
-        if code < 0:
+        if code < 0 and not self._stopped:
             show.line(f"{model} | `slipway {verb[0]}` was killed ({signal.Signals(-code).name})")
         return code if code >= 0 else 1
 

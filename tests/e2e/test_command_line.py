@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -75,7 +76,7 @@ def test_images_are_classified_like_their_true_labels(stack: Stack, tmp_path: Pa
         ),
         (["predict", "iris", "[]"], "slipway: there are no rows; send at least one\n"),
         (["predict", "iris", "absent.csv"], "slipway: absent.csv: cannot be read (No such file or directory)\n"),
-        (["predict", "iris", "-"], "slipway: stdin: is empty; send JSON rows or a CSV with a header\n"),
+        (["predict", "iris", "-"], "slipway: stdin: is empty; 'iris' takes rows of sepal_length, sepal_width, "),
         (["predict", "digits", "absent.png"], "slipway: absent.png: cannot be read (No such file or directory)\n"),
         (["predict", "iris", json.dumps(SETOSA), "--version", "99"], "slipway: model 'iris' has no live version '99'"),
     ],
@@ -107,12 +108,15 @@ def test_no_server_is_one_line_and_exit_code_1(stack: Stack) -> None:
 def test_models_are_listed_shown_and_activated_by_number(stack: Stack) -> None:
     listed = json.loads(stack.slipway("models", "list", "--json").stdout)
     assert {"model": "digits_net", "versions": [1], "live": [1]} in listed
-    shown = json.loads(stack.slipway("models", "show", "iris").stdout)
+    shown = json.loads(stack.slipway("models", "show", "iris", "--json").stdout)
     assert shown["version"] == 1
     assert shown["parity"]["batches"][0:2] == [1, 2]
     assert max(shown["parity"]["batches"]) == 64
     assert shown["training"]["metrics"]["accuracy"] > 0.9
     assert len(shown["training"]["baseline"]["features"]) == 4
+    told = stack.slipway("models", "show", "iris").stdout
+    assert re.search(r"^source +artifacts/iris/model.skops \(sklearn, sha256 [0-9a-f]{12}\)$", told, re.M)
+    assert re.search(r"^parity +30 samples at batch 1, 2, 7, 64; largest difference \S+$", told, re.M)
 
 
 def test_a_new_version_is_published_activated_and_both_answer(stack: Stack) -> None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import json
 import os
+import pty
 import re
 import shutil
 import signal
 import socket
 import subprocess
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
 
-from support.stack import SLIPWAY, Stack, running_stack, start_stack, wait_for
+from slipway_core.layout import ModelDirectory
+from support.frontend import CARDS
+from support.stack import FREE_PORTS, LAST_LINE, SLIPWAY, Stack, begin_stack, running_stack, start_stack, wait_for
 
 
 def test_every_model_is_trained_exported_and_asked_once(stack: Stack) -> None:
@@ -109,11 +113,105 @@ def test_a_port_in_use_is_refused_in_one_line_before_anything_is_trained(tmp_pat
             check=False,
         )
     assert done.returncode == 1
-    assert done.stderr == (
-        f"slipway: the frontend cannot bind 127.0.0.1:{port} (Address already in use); "
-        "stop what uses the port, or choose another one with --frontend-port\n"
+    assert re.fullmatch(
+        rf"slipway: the frontend's port {port} is in use by \S+ \(pid {os.getpid()}\); "
+        r"stop what uses it, or choose another --frontend-port \(0: a free one\) or --host\n",
+        done.stderr,
     )
     assert list(tmp_path.iterdir()) == []
+
+
+@dataclass(frozen=True)
+class Phase:
+    """What `slipway up` is doing when it is interrupted: what must be there before, and what it says by then."""
+
+    there: tuple[str, ...]
+    said: str
+
+    def prepare(self, stack: Stack, folder: Path) -> None:
+        for name in self.there:
+            shutil.copytree(stack.folder / name, folder / name)
+        if not self.there:  # one model is enough to be interrupted while it trains
+            _only_iris(folder)
+
+
+def _only_iris(folder: Path) -> None:
+    (folder / "cards").mkdir()
+    shutil.copy(CARDS / "iris.toml", folder / "cards")
+
+
+TRAINING = Phase((), "iris | comparing classifiers ...")
+EXPORTING = Phase(("artifacts",), "digits |   publish: digits_net/config.pbtxt is in place")
+STARTING = Phase(("artifacts", "model_repository"), "starting Triton")
+
+
+@pytest.mark.parametrize(
+    ("phase", "how"),
+    [
+        pytest.param(TRAINING, signal.SIGINT, id="Ctrl-C while training"),
+        pytest.param(TRAINING, signal.SIGTERM, id="SIGTERM while training"),
+        pytest.param(EXPORTING, signal.SIGINT, id="Ctrl-C while exporting"),
+        pytest.param(EXPORTING, signal.SIGHUP, id="SIGHUP while exporting"),
+        pytest.param(STARTING, signal.SIGINT, id="Ctrl-C while Triton starts"),
+        pytest.param(STARTING, signal.SIGTERM, id="SIGTERM while Triton starts"),
+    ],
+)
+def test_an_interrupted_start_leaves_nothing_running_and_nothing_half_made(
+    stack: Stack, tmp_path: Path, phase: Phase, how: signal.Signals
+) -> None:
+    phase.prepare(stack, tmp_path)
+    before = _made(tmp_path)
+    starting = begin_stack(tmp_path)
+    wait_for(lambda: phase.said in starting.said + starting.complained, 120, f"never said {phase.said!r}")
+    children = _family(starting.process.pid)
+    assert starting.stop(how) == 128 + how
+    wait_for(lambda: not _alive(children), 10, "processes of the interrupted start are still there")
+    assert "Traceback" not in starting.said + starting.complained
+    assert _made(tmp_path) >= before
+    for half in ("*/.*.partial", "*/.*.complete", "model_repository/*/.*"):
+        assert not list(tmp_path.glob(half))
+    outer, net = (ModelDirectory(tmp_path / "model_repository", name).versions() for name in ("digits", "digits_net"))
+    assert set(outer) <= set(net), "a model without its net"
+
+
+def _made(folder: Path) -> set[str]:
+    return {str(path.relative_to(folder)) for path in folder.rglob("*") if not path.name.startswith(".")}
+
+
+def test_a_model_whose_training_was_killed_is_told_and_fails_the_start(tmp_path: Path) -> None:
+    _only_iris(tmp_path)
+    starting = begin_stack(tmp_path)
+    wait_for(lambda: TRAINING.said in starting.said, 120, "training never began")
+    training = {pid for pid in _family(starting.process.pid) if " train " in _command_line(pid)}
+    for pid in training:
+        os.kill(pid, signal.SIGKILL)
+    assert starting.process.wait(60) == 1
+    assert "iris | `slipway train` was killed (SIGKILL)\n" in starting.said
+
+
+def test_a_stack_that_is_open_to_the_network_says_so_and_ends_in_order_with_its_terminal(prepared: Path) -> None:
+    ours, theirs = pty.openpty()
+    process = subprocess.Popen(
+        ["setsid", "--ctty", *SLIPWAY, "up", *FREE_PORTS, "--host", "0.0.0.0"],
+        cwd=prepared,
+        stdin=theirs,
+        stdout=theirs,
+        stderr=theirs,
+    )
+    os.close(theirs)
+    try:
+        said = ""
+        while LAST_LINE not in said:
+            said += os.read(ours, 4096).decode()
+        children = _family(process.pid)
+        shared_memory = _shared_memory_of(children)
+    finally:
+        os.close(ours)  # as a terminal window that is closed
+    assert process.wait(30) == 0
+    assert not _alive(children)
+    assert not _existing(shared_memory)
+    assert "warning: there is no authentication yet; whoever reaches 0.0.0.0 can use the frontend" in said
+    assert "page      http://127.0.0.1:" in said
 
 
 def _shared_memory_of(pids: set[int]) -> set[Path]:

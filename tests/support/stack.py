@@ -104,8 +104,8 @@ def wait_for(condition: Any, timeout_s: float, what: str) -> None:
         time.sleep(0.02)
 
 
-def start_stack(folder: Path, arguments: Sequence[str] = (), timeout_s: float = 280) -> Stack:
-    """Start ``slipway up`` in ``folder`` on free ports and wait for its last line."""
+def begin_stack(folder: Path, arguments: Sequence[str] = ()) -> Stack:
+    """Start ``slipway up`` in ``folder`` on free ports; returns at once."""
     process = subprocess.Popen(
         [*SLIPWAY, "up", *FREE_PORTS, *arguments],
         cwd=folder,
@@ -117,6 +117,13 @@ def start_stack(folder: Path, arguments: Sequence[str] = (), timeout_s: float = 
     stack = Stack(folder, process)
     for stream, lines in ((process.stdout, stack.out), (process.stderr, stack.err)):
         threading.Thread(target=lines.extend, args=(stream,), daemon=True).start()
+    return stack
+
+
+def start_stack(folder: Path, arguments: Sequence[str] = (), timeout_s: float = 280) -> Stack:
+    """Start ``slipway up`` in ``folder`` on free ports and wait for its last line."""
+    stack = begin_stack(folder, arguments)
+    process = stack.process
     try:
         wait_for(lambda: LAST_LINE in stack.said or process.poll() is not None, timeout_s, "`slipway up` was not ready")
         assert LAST_LINE in stack.said, f"`slipway up` ended:\n{stack.said}\n{stack.complained}"
