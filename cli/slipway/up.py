@@ -53,7 +53,7 @@ def up(
     verbose: VerboseOption = False,
 ) -> None:
     """Train and export what is missing, start Triton and the frontend, ask each model once, run until Ctrl-C."""
-    from slipway_serving import ServeOptions, start
+    from slipway_serving import ServeOptions, require_free_ports, start
 
     frontend_port = free_port(host, frontend_port)
     options = ServeOptions(
@@ -66,6 +66,7 @@ def up(
         verbose=verbose,
         log=show.note,
     )
+    require_free_ports(options)  # before minutes of training
     cards = cards_here()
     if not cards:
         raise InvalidCard("cards", str(Path.cwd()), "there are no cards in export/cards or cards")

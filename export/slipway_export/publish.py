@@ -20,7 +20,7 @@ from slipway_core.layout import CONFIG_FILE, LABELS_FILE, MANIFEST_FILE, ModelDi
 from slipway_core.manifest import Manifest
 from slipway_export.config import as_text, read_config
 from slipway_export.contract import change
-from slipway_export.durable import STAGING, clear_staging, locked, move_into_place, stage
+from slipway_export.durable import STAGING, clear_staging, locked, move_into_place, replace_file, stage
 from slipway_export.live import activation_order
 from slipway_export.progress import Progress, tell
 
@@ -140,17 +140,22 @@ def _refuse_changed_contract(
 
 
 def _commit(renames: Sequence[tuple[Path, Path]], repository: Path, progress: Progress) -> None:
-    """All renames or, short of the last one, none of the versions."""
-    done = 0
+    """All renames or, short of the last one, everything as it was.
+
+    What happened is read from the disk: a signal may come between a rename and the line that would note it.
+    """
+    replaced = {place: place.read_bytes() for _, place in renames if place.is_file()}
     try:
-        for staged, destination in renames:
-            move_into_place(staged, destination)
-            done += 1
-            tell(progress, "publish", f"{destination.relative_to(repository)} is in place")
+        for staged, place in renames:
+            move_into_place(staged, place)
+            tell(progress, "publish", f"{place.relative_to(repository)} is in place")
     except BaseException:
-        if done < len(renames):
-            for staged, destination in reversed(renames[:done]):
-                destination.rename(staged)
+        if renames[-1][0].exists():
+            for staged, place in reversed(renames):
+                if not staged.exists():
+                    place.rename(staged)
+                    if place in replaced:
+                        replace_file(place, replaced[place])
         raise
 
 

@@ -18,7 +18,6 @@ PORTS = (
     ("Triton gRPC", 8001, "--grpc-port"),
     ("Triton metrics", 8002, "--metrics-port"),
     ("frontend HTTP", 8080, "--frontend-port"),
-    ("frontend gRPC", 8081, "--frontend-grpc-port"),
 )
 
 

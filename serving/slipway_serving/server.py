@@ -206,14 +206,20 @@ def _begin_on_free_ports(
 
 def _ports(options: ServeOptions) -> Ports:
     """The ports to bind; those that were asked for must be free."""
+    require_free_ports(options)
     chosen: list[int] = []
+    for port in (options.http_port, options.grpc_port, options.metrics_port):
+        chosen.append(port or _another_free_port(options.host, chosen))
+    return Ports(options.host, *chosen)
+
+
+def require_free_ports(options: ServeOptions) -> None:
+    """Raise :class:`CannotServe` for the first port that was asked for and cannot be had."""
     asked = (("HTTP", options.http_port), ("gRPC", options.grpc_port), ("metrics", options.metrics_port))
     for label, port in asked:
         if port:
             problem = ports.problem_with(options.host, port)
             check_port(label, port, f"--{label.lower()}-port", problem).require()
-        chosen.append(port or _another_free_port(options.host, chosen))
-    return Ports(options.host, *chosen)
 
 
 def _another_free_port(host: str, taken: list[int]) -> int:

@@ -243,6 +243,24 @@ def test_a_listener_that_fails_takes_the_half_published_version_with_it(tmp_path
     assert tree(repository) == before
 
 
+@pytest.mark.parametrize("place", ["pixels_net/labels.txt", "pixels_net/1", "pixels/config.pbtxt"])
+def test_an_interrupted_first_version_puts_tracked_configurations_back(
+    tmp_path: Path, repository: Path, place: str
+) -> None:
+    tracked = {f"{model}/config.pbtxt": f"# somebody's {model}".encode() for model in ("pixels", "pixels_net")}
+    for name, content in tracked.items():
+        (repository / name).parent.mkdir(parents=True)
+        (repository / name).write_bytes(content)
+
+    def interrupted(text: str) -> None:
+        if text == f"publish: {place} is in place":
+            raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        export(pixels_card(tmp_path), repository=repository, progress=interrupted)
+    assert tree(repository) == tracked
+
+
 # --- two processes ----------------------------------------------------------------------------------------
 
 
