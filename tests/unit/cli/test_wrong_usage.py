@@ -110,9 +110,10 @@ def test_a_folder_that_is_gone_is_said_in_one_line(tmp_path: Path, verb: str) ->
 
 
 def test_a_port_in_use_is_a_problem_that_doctor_names_with_its_remedy(tmp_path: Path) -> None:
-    with socket.socket() as taken, suppress(OSError):  # somebody else's use of it does as well
-        taken.bind(("127.0.0.1", 8000))
-        taken.listen()
+    with socket.socket() as taken:
+        with suppress(OSError):  # somebody else's use of it does as well
+            taken.bind(("127.0.0.1", 8000))
+            taken.listen()
         done = slipway("doctor", "--json", cwd=tmp_path)
     assert done.returncode == 1
     (port,) = (check for check in json.loads(done.stdout) if check["name"].startswith("port 8000"))
