@@ -38,10 +38,10 @@ def main() -> int:
             _ask(client)
         used = _memory_mib(triton.pid)
     figures = {
-        "after_start_mib": fresh,
-        f"after_{PREDICTIONS}_predictions_each_mib": used,
-        "total_after_start_mib": round(sum(fresh.values()), 1),
-        "total_after_predictions_mib": round(sum(used.values()), 1),
+        "after_start_pss_mib": fresh,
+        f"after_{PREDICTIONS}_predictions_each_pss_mib": used,
+        "total_after_start_pss_mib": round(sum(fresh.values()), 1),
+        "total_after_predictions_pss_mib": round(sum(used.values()), 1),
         "dominated_by": max(used, key=lambda name: used[name]),
     }
     path = write_result(Result("memory", WHAT, figures), ROOT / "benchmarks" / "results")

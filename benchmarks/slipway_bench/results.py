@@ -79,7 +79,12 @@ def _processor() -> str:
 
 
 def _commit() -> str:
-    """The checkout's commit, with a plus sign when it has changes."""
+    """The checkout's commit, with a plus sign when it has changes beside result files."""
     head = subprocess.run(["git", "rev-parse", "--short=12", "HEAD"], capture_output=True, text=True, check=False)
-    dirty = subprocess.run(["git", "status", "--porcelain", "-uno"], capture_output=True, text=True, check=False)
+    dirty = subprocess.run(
+        ["git", "status", "--porcelain", "-uno", "--", ".", ":!*/results/*.json"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     return head.stdout.strip() + ("+" if dirty.stdout.strip() else "")

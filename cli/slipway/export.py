@@ -17,6 +17,8 @@ from slipway.places import (
 )
 from slipway_client import Client
 
+MOST_VERSION = 2**31 - 1
+
 if TYPE_CHECKING:
     from slipway_export import Published
 
@@ -24,7 +26,7 @@ if TYPE_CHECKING:
 def export(
     model: Annotated[str, typer.Argument(help="The model's name, or a path to its card.")],
     version: Annotated[
-        int | None, typer.Option(help="Publish as this number instead of the next free one.", min=1)
+        int | None, typer.Option(help="Publish as this number instead of the next free one.", min=1, max=MOST_VERSION)
     ] = None,
     activate: Annotated[
         bool, typer.Option("--activate", help="Load it in the running Triton, without a pause.")

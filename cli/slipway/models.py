@@ -94,5 +94,7 @@ def activate_version(
     """Make a published version the one that answers, in the running Triton, without a pause."""
     import slipway_export
 
+    if model not in model_names(repository):
+        raise ModelNotFound(model, "", model_names(repository))
     live = slipway_export.activate(repository, model, version, address=url)
     show.line(f"{model}: live versions are {', '.join(map(str, live))}; {live[-1]} answers by default")

@@ -80,9 +80,9 @@ def served_model(
             task=_task(own.get("task")),
             role="net" if own.get("role") == "net" else "model",
             description=own.get("description", ""),
-            features=tuple(Feature.model_validate(item) for item in json.loads(own.get("features", "[]"))),
+            features=tuple(Feature.model_validate(item) for item in json.loads(own.get("features") or "[]")),
             image=ImageSpec.model_validate_json(own["image"]) if "image" in own else None,
-            labels=tuple(json.loads(own.get("labels", "[]"))),
+            labels=tuple(json.loads(own.get("labels") or "[]")),
             unit=own.get("unit", ""),
             versions=tuple(versions),
         )

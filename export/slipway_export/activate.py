@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import time
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
@@ -14,6 +13,7 @@ from slipway_core.errors import ModelNotFound, RepositoryBroken, SlipwayError
 from slipway_core.layout import CONFIG_FILE, ModelDirectory, model_names
 from slipway_core.served import PREFIX
 from slipway_export.config import as_text, read_config
+from slipway_export.contract import labels
 from slipway_export.durable import locked, replace_file
 from slipway_export.live import activation_order
 from slipway_export.progress import Progress, silent, tell
@@ -83,9 +83,9 @@ def _write(directory: ModelDirectory, version: int, live: Sequence[int]) -> None
     config = read_config(directory.version(version) / CONFIG_FILE)
     config.version_policy.specific.ClearField("versions")
     config.version_policy.specific.versions.extend(live)
-    labels = json.loads(config.parameters[f"{PREFIX}labels"].string_value or "[]")
-    if labels:
-        replace_file(directory.labels, labels_text(labels))
+    names = labels(config)
+    if names:
+        replace_file(directory.labels, labels_text(names))
     replace_file(directory.config, as_text(config).encode())
 
 
@@ -106,6 +106,7 @@ def _triton(address: str | None) -> Generator[_Load]:
                         reason = f"the Triton at {address} has no version {version} of it; it serves another folder"
                         raise RepositoryBroken(model, reason)
                     time.sleep(_POLL_S)
+                client.model(model, str(version))  # what a client cannot read is not in service
 
         yield load
 

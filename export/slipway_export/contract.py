@@ -14,15 +14,15 @@ from slipway_core.served import PREFIX
 def change(published: ModelConfig, new: ModelConfig) -> tuple[str, str, str] | None:
     """What differs, as it is published and as it would be; None when old clients can go on."""
     for what, old, now in (
-        ("role", _parameter(published, "role"), _parameter(new, "role")),
-        ("task", _parameter(published, "task"), _parameter(new, "task")),
+        ("role", parameter(published, "role"), parameter(new, "role")),
+        ("task", parameter(published, "task"), parameter(new, "task")),
         ("inputs", _tensors(published.input), _tensors(new.input)),
         ("features", _features(published), _features(new)),
         ("outputs", _tensors(published.output), _tensors(new.output)),
     ):
         if old != now:
             return what, old or "none", now or "none"
-    return _label_change(_list(published, "labels"), _list(new, "labels"))
+    return _label_change(labels(published), labels(new))
 
 
 def _label_change(old: Sequence[Any], new: Sequence[Any]) -> tuple[str, str, str] | None:
@@ -51,9 +51,15 @@ def _feature(feature: Mapping[str, Any]) -> str:
     return f"{feature.get('name')} {feature.get('datatype', 'FP32')}{unit}{optional}"
 
 
-def _parameter(config: ModelConfig, key: str) -> str:
+def labels(config: ModelConfig) -> list[str]:
+    """The labels of a classifier's configuration; none for any other."""
+    return _list(config, "labels")
+
+
+def parameter(config: ModelConfig, key: str) -> str:
+    """The parameter ``slipway.<key>``, or an empty text. (Protobuf adds to its map what one merely reads.)"""
     return config.parameters[PREFIX + key].string_value if PREFIX + key in config.parameters else ""
 
 
 def _list(config: ModelConfig, key: str) -> list[Any]:
-    return json.loads(_parameter(config, key) or "[]")
+    return json.loads(parameter(config, key) or "[]")

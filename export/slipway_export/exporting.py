@@ -20,7 +20,7 @@ from slipway_export.activate import activate
 from slipway_export.live import live_versions
 from slipway_export.progress import Progress, silent
 from slipway_export.publish import ManifestOf, publish, refuse_taken
-from slipway_export.wording import absent, one_line
+from slipway_export.wording import absent, one_line, way_to_source
 
 if TYPE_CHECKING:
     from slipway_export.conversion import Conversion
@@ -60,9 +60,7 @@ def export(
     if version is not None:
         refuse_taken(repository, card.name, version)
     if not card.source.path.exists():  # before libraries are imported that take seconds
-        raise SourceNotFound(
-            card.name, absent(card.source.path), f"train it (slipway train {card.name}), or mend source.path"
-        )
+        raise SourceNotFound(card.name, absent(card.source.path), way_to_source(card))
     training = _training(card)
     conversion = converted(card, progress)
     manifest_of = _manifests(card, conversion, training)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -11,14 +12,18 @@ import numpy as np
 
 from slipway_core.card import ModelCard
 from slipway_core.errors import ExportFailed, SourceNotFound
-from slipway_core.rows import is_one_tensor
+from slipway_core.rows import FEATURES_TENSOR, is_one_tensor
 from slipway_core.summary import hash_arrays
 from slipway_core.tensors import Array, numpy_dtype
 from slipway_export.signature import graph_signature
+from slipway_export.unpacking import refuse_bomb
 from slipway_export.wording import absent, one_line
 
 # Enough to meet every class of a card and the odd corner; a ResNet-50 on two cores takes about a minute on them.
 MOST = 256
+GAPS = 8  # samples that are tried once more without an optional feature
+# A damaged or hostile file must not fill the memory; 256 samples of 1000 x 1000 pixels weigh less.
+MOST_BYTES = 4 * 2**30
 
 
 @dataclass(frozen=True)
@@ -65,7 +70,28 @@ def read_samples(card: ModelCard) -> Samples:
     if any(len(array) != count for array in inputs.values()):
         raise ExportFailed(card.name, f"{path} must hold as many samples of each input")
     chosen = np.unique(np.linspace(0, count - 1, min(count, MOST)).astype(np.int64))
-    return Samples({name: array[chosen] for name, array in inputs.items()})
+    return Samples(_with_gaps(card, {name: array[chosen] for name, array in inputs.items()}))
+
+
+def _with_gaps(card: ModelCard, inputs: dict[str, Array]) -> dict[str, Array]:
+    """The samples, and behind them a few that lack each optional feature, and all of them: as clients may send them."""
+    optional = [at for at, feature in enumerate(card.inputs) if feature.optional]
+    if not optional:
+        return inputs
+    few = {name: array[:GAPS] for name, array in inputs.items()}
+    lacking = [[at] for at in optional] + ([optional] if len(optional) > 1 else [])
+    parts = [inputs, *(_without(card, few, features) for features in lacking)]
+    return {name: np.concatenate([part[name] for part in parts]) for name in inputs}
+
+
+def _without(card: ModelCard, inputs: dict[str, Array], features: Sequence[int]) -> dict[str, Array]:
+    blanked = {name: array.copy() for name, array in inputs.items()}
+    for at in features:
+        if is_one_tensor(card.inputs):
+            blanked[FEATURES_TENSOR][:, at] = np.nan
+        elif blanked[card.inputs[at].name].dtype.kind == "f":
+            blanked[card.inputs[at].name][:] = np.nan
+    return blanked
 
 
 def _arrays_in(card: ModelCard, path: Path) -> dict[str, Array]:
@@ -75,6 +101,7 @@ def _arrays_in(card: ModelCard, path: Path) -> dict[str, Array]:
                 f"the samples in {path} are no .npz file, or cut off; write them with numpy.savez(path, inputs=...)"
             )
             raise ExportFailed(card.name, reason)
+        refuse_bomb(card, path, stream, MOST_BYTES)
     with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
 

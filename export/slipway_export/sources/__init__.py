@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Protocol
 from slipway_core.card import ModelCard, SourceKind
 from slipway_core.errors import ExportFailed, MissingExtra, SourceNotFound
 from slipway_core.tensors import Array
-from slipway_export.wording import absent
+from slipway_export.wording import absent, way_to_source
 
 if TYPE_CHECKING:
     from slipway_export.graph import Surgery
@@ -87,9 +87,7 @@ def read_source(card: ModelCard) -> bytes:
     try:
         content = path.read_bytes()
     except FileNotFoundError:
-        raise SourceNotFound(
-            card.name, absent(path), f"train it (slipway train {card.name}), or mend source.path"
-        ) from None
+        raise SourceNotFound(card.name, absent(path), way_to_source(card)) from None
     except OSError as e:
         raise ExportFailed(card.name, f"{path} cannot be read ({e.strerror})") from None
     if not content:

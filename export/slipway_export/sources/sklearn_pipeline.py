@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import warnings
 import zipfile
 from collections.abc import Mapping
@@ -25,7 +26,12 @@ from slipway_core.rows import FEATURES_TENSOR, is_one_tensor
 from slipway_core.tensors import Array
 from slipway_export.answers import check_width
 from slipway_export.graph import ML_DOMAIN, Surgery
+from slipway_export.unpacking import refuse_bomb
 from slipway_export.wording import one_line
+
+# A forest of thousands of trees has a few megabytes of schema; its arrays lie beside it.
+MOST_SCHEMA_BYTES = 128 * 2**20
+MOST_BYTES = 8 * 2**30
 
 _METRICS = ("Euclidean", "Manhattan", "Minkowski")
 
@@ -75,6 +81,8 @@ class SklearnPipeline:
     def read(cls, card: ModelCard, content: bytes) -> SklearnPipeline:
         """Load a skops file. Raises :class:`UntrustedSource` before anything of it is built."""
         path = str(card.source.path)
+        refuse_bomb(card, card.source.path, io.BytesIO(content), MOST_SCHEMA_BYTES, "schema.json")
+        refuse_bomb(card, card.source.path, io.BytesIO(content), MOST_BYTES)
         try:
             unknown = skops.io.get_untrusted_types(data=content)
             refused = sorted(set(unknown) - TRUSTED)
@@ -94,8 +102,10 @@ class SklearnPipeline:
         try:
             return self._predicted(inputs[FEATURES_TENSOR].astype(np.float64))
         except ValueError as e:  # NaN in the samples of a model without an imputer, and the like
+            optional = [feature.name for feature in self._card.inputs if feature.optional]
+            without = f", or not without its optional features ({', '.join(optional)})" if optional else ""
             raise ExportFailed(
-                self._card.name, f"scikit-learn's model does not take the samples ({one_line(e)})"
+                self._card.name, f"scikit-learn's model does not take the samples{without}: {one_line(e)}"
             ) from None
 
     def _predicted(self, rows: Array) -> dict[str, Array]:

@@ -15,11 +15,11 @@ import pytest
 from PIL import Image
 
 from slipway_client import Client
-from slipway_core.errors import InvalidInput, Overloaded, RepositoryBroken, ServerUnavailable
-from slipway_core.predictions import Classification
+from slipway_core.errors import InferenceFailed, InvalidInput, Overloaded, RepositoryBroken, ServerUnavailable
+from slipway_core.predictions import Classification, Regression
 from slipway_export import Published, activate, export, live_versions
 from slipway_export.runtime import Session
-from support.export import iris_card, pixel_images, pixels_card
+from support.export import iris_card, linear_model, onnx_card, pixel_images, pixels_card
 from support.triton import RunningTriton, wait_until
 
 PIXELS = pixel_images(16, seed=5)
@@ -232,6 +232,39 @@ def test_a_net_that_is_gone_is_told_as_something_that_passes(model: Model, clien
         client.classify(model.name, FILES[:1])
     client.load(f"{model.name}_net")
     assert labels_of(client, model.name) == model.labels(1)
+
+
+def test_a_regressor_answers_after_every_activation(triton: RunningTriton, client: Client, sources: Path) -> None:
+    for version, slope in enumerate((1.0, 10.0), 1):
+        card = onnx_card(
+            sources,
+            linear_model(np.full((2, 1), slope)),
+            name="slopes",
+            task="regression",
+            output={"labels": [], "unit": "cm"},
+            source={"output": "value"},
+        )
+        export(card, repository=triton.repository, activate_on=triton.grpc)
+        answer = client.predict("slopes", [{"a": 1, "b": 2}])
+        assert (answer.version, answer.predictions) == (str(version), [Regression(3 * slope)])
+    activate(triton.repository, "slopes", 1, address=triton.grpc)
+    assert client.predict("slopes", [{"a": 1, "b": 2}]).predictions == [Regression(3.0)]
+    client.unload("slopes")
+
+
+def test_a_version_that_no_client_can_read_is_not_put_into_service(
+    triton: RunningTriton, client: Client, sources: Path
+) -> None:
+    card = onnx_card(sources, name="unread")
+    export(card, repository=triton.repository, activate_on=triton.grpc)
+    second = export(card, repository=triton.repository)
+    config = second.path / "config.pbtxt"
+    config.write_text(config.read_text().replace('string_value: "classification"', 'string_value: "divination"'))
+    with pytest.raises(InferenceFailed, match="unknown task 'divination'"):
+        activate(triton.repository, "unread", 2, address=triton.grpc)
+    assert live_versions(triton.repository, "unread") == (1,)
+    assert client.predict("unread", [{"a": 1, "b": 2}]).version == "1"
+    client.unload("unread")
 
 
 def test_a_tabular_model_is_exported_and_loaded_in_one_go(triton: RunningTriton, client: Client, sources: Path) -> None:

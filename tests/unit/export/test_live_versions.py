@@ -4,12 +4,13 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from slipway_core.errors import ModelNotFound, RepositoryBroken, ServerUnavailable
 from slipway_export import activate, export, is_current, live_versions
 from slipway_export.config import read_config
-from support.export import onnx_card, pixels_card
+from support.export import linear_model, onnx_card, pixels_card
 
 
 @pytest.fixture
@@ -55,6 +56,23 @@ def test_activation_writes_the_labels_that_somebody_lost(repository: Path) -> No
     (repository / "pixels" / "labels.txt").unlink()
     activate(repository, "pixels", 2)
     assert (repository / "pixels" / "labels.txt").read_text().split() == list("0123456789")
+
+
+def test_activating_what_has_no_labels_changes_nothing_but_the_live_versions(tmp_path: Path) -> None:
+    card = onnx_card(
+        tmp_path,
+        linear_model(np.ones((2, 1))),
+        task="regression",
+        output={"labels": [], "unit": "cm"},
+        source={"output": "value"},
+    )
+    for _ in range(2):
+        export(card, repository=tmp_path / "models")
+    before = (tmp_path / "models" / "linear" / "config.pbtxt").read_text()
+    activate(tmp_path / "models", "linear", 2)
+    after = (tmp_path / "models" / "linear" / "config.pbtxt").read_text()
+    assert after == before.replace("versions: 1", "versions: 1\n    versions: 2")
+    assert not (tmp_path / "models" / "linear" / "labels.txt").exists()
 
 
 def test_a_version_that_is_not_there_cannot_be_activated(repository: Path) -> None:

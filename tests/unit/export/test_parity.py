@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,13 +10,17 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from sklearn.impute import SimpleImputer
+from sklearn.linear_model import LogisticRegression
+from sklearn.preprocessing import StandardScaler
 
+from slipway_core.card import ModelCard
 from slipway_core.errors import ExportFailed, ParityFailed, SourceNotFound
 from slipway_core.tensors import TensorSpec
 from slipway_export import export
 from slipway_export.parity import batch_sizes, check_parity
 from slipway_export.samples import Samples, read_samples
-from support.export import iris_card, onnx_card, pixel_images, pixels_card, save_samples
+from support.export import iris_card, iris_pipeline, onnx_card, pixel_images, pixels_card, save_samples
 
 VALUE = (TensorSpec("value", "FP32", (1,)),)
 LABEL = (TensorSpec("label", "INT64", (1,)),)
@@ -221,7 +226,7 @@ def test_links_that_lead_nowhere_are_told_as_such(tmp_path: Path) -> None:
     link, gone, repository = tmp_path / "link", tmp_path / "gone", tmp_path / "repository"
     link.symlink_to(gone)
     for changed, remedy in (
-        ("path", "train it (slipway train linear), or mend source.path"),
+        ("path", "copy it there, or mend source.path"),
         ("samples", "train the model again, or mend the card's source.samples"),
         ("summary", "train the model again, or take source.summary out of the card"),
     ):
@@ -237,11 +242,45 @@ def test_links_that_lead_nowhere_are_told_as_such(tmp_path: Path) -> None:
     assert str(refused.value) == f"cannot export 'pixels': the sample {photo} does not exist"
 
 
+def with_optional(card: ModelCard) -> ModelCard:
+    """The same, and clients may leave out the third feature."""
+    features = tuple(feature.model_copy(update={"optional": at == 2}) for at, feature in enumerate(card.inputs))
+    return card.model_copy(update={"inputs": features})
+
+
+def test_an_optional_feature_is_left_out_on_purpose(tmp_path: Path) -> None:
+    imputing = iris_pipeline(SimpleImputer(strategy="median"), StandardScaler(), LogisticRegression())
+    card = with_optional(iris_card(tmp_path, imputing))
+    published = export(card, repository=tmp_path / "repository")
+    assert published.parity.samples == 150 + 8
+
+    card = with_optional(iris_card(tmp_path))
+    with pytest.raises(ExportFailed) as refused:
+        export(card, repository=tmp_path / "other")
+    assert str(refused.value).startswith(
+        "cannot export 'iris': scikit-learn's model does not take the samples, or not without its optional features "
+        f"({card.inputs[2].name}): Input X contains NaN. "
+    )
+
+
+def test_samples_that_unpack_to_gigabytes_are_refused_before_they_are_read(tmp_path: Path) -> None:
+    card = iris_card(tmp_path)
+    zipped = zipfile.ZipFile(tmp_path / "samples.npz", "w", zipfile.ZIP_DEFLATED)
+    with zipped as archive, archive.open("inputs.npy", "w", force_zip64=True) as member:
+        for _ in range(4200):
+            member.write(bytes(2**20))
+    with pytest.raises(ExportFailed) as refused:
+        export(card, repository=tmp_path / "repository")
+    assert str(refused.value) == (
+        f"cannot export 'iris': {tmp_path / 'samples.npz'} unpacks to 4,404 MB, more than the 4,295 MB allowed"
+    )
+
+
 def test_samples_with_gaps_are_refused_for_a_model_that_takes_none(tmp_path: Path) -> None:
     card = iris_card(tmp_path)
     save_samples(tmp_path / "samples.npz", np.array([[5.1, 3.5, np.nan, 0.2]], np.float32))
     with pytest.raises(ExportFailed) as refused:
         export(card, repository=tmp_path / "repository")
     assert str(refused.value).startswith(
-        "cannot export 'iris': scikit-learn's model does not take the samples (Input X contains NaN. "
+        "cannot export 'iris': scikit-learn's model does not take the samples: Input X contains NaN. "
     )

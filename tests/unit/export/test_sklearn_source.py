@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -164,6 +165,19 @@ def test_code_in_the_file_is_refused_by_name_and_not_run(tmp_path: Path) -> None
     assert "getcwd" in str(caught.value)
 
 
+def test_a_schema_that_unpacks_to_gigabytes_is_refused_before_it_is_read(tmp_path: Path) -> None:
+    card = iris_card(tmp_path)
+    zipped = zipfile.ZipFile(card.source.path, "w", zipfile.ZIP_DEFLATED)
+    with zipped as archive, archive.open("schema.json", "w") as member:
+        for _ in range(300):
+            member.write(b" " * 2**20)
+    with pytest.raises(ExportFailed) as refused:
+        export(card, repository=tmp_path / "repository")
+    assert str(refused.value) == (
+        f"cannot export 'iris': schema.json in {card.source.path} unpacks to 315 MB, more than the 134 MB allowed"
+    )
+
+
 def test_a_pickle_is_not_read(tmp_path: Path) -> None:
     card = iris_card(tmp_path)
     card.source.path.write_bytes(b"\x80\x04cos\nsystem\n.")
@@ -181,10 +195,10 @@ def test_a_file_that_was_cut_off_is_told_in_one_line(tmp_path: Path, share: floa
     assert "\n" not in str(caught.value)
 
 
-def test_a_file_that_is_not_there_is_told_with_what_makes_it(tmp_path: Path) -> None:
+def test_a_file_that_is_not_there_is_told_with_what_mends_it(tmp_path: Path) -> None:
     card = iris_card(tmp_path)
     card.source.path.unlink()
-    with pytest.raises(SourceNotFound, match=r"model.skops does not exist; train it \(slipway train iris\)"):
+    with pytest.raises(SourceNotFound, match=r"model.skops does not exist; copy it there, or mend source\.path"):
         export(card, repository=tmp_path / "repository")
 
 
