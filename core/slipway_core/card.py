@@ -19,8 +19,7 @@ from slipway_core.errors import InvalidCard
 from slipway_core.images import ImageSpec
 from slipway_core.tensors import Datatype
 
-Task = Literal["classification", "regression"]
-SourceKind = Literal["sklearn", "torch", "onnx"]
+Task = Literal["classification", "regression", "ranking"]
 NET_SUFFIX = "_net"
 
 
@@ -84,12 +83,12 @@ class Tolerance(_Frozen):
 class Source(_Frozen):
     """The trained model's files; relative paths start at the working directory.
 
-    ``samples`` is an ``.npz`` with the array ``inputs`` (rows, or uint8 images), or for an image model a folder of
-    image files; the parity gate compares on them.
+    ``kind`` is one that export knows (``slipway_export.sources``). ``samples`` is an ``.npz`` with the array ``inputs``
+    (rows, or uint8 images), or for an image model a folder of image files; the parity gate compares on them.
     ``summary`` is the training run's summary, which goes into the manifest.
     """
 
-    kind: SourceKind
+    kind: PlainName
     path: Path
     samples: Path | None = None
     summary: Path | None = None
@@ -123,8 +122,8 @@ class ModelCard(_Frozen):
             raise ValueError(f"inputs must have unique names, {twice!r} is there twice")
         if self.task == "classification" and len(self.output.labels) < 2:
             raise ValueError("a classifier needs at least two output.labels (or output.labels_file)")
-        if self.task == "regression" and self.output.labels:
-            raise ValueError("a regressor has no output.labels")
+        if self.task != "classification" and self.output.labels:
+            raise ValueError(f"output.labels are for task 'classification'; a model for {self.task} has a value")
         if self.image is not None and self.name.endswith(NET_SUFFIX):
             raise ValueError(f"an image model's name must not end in {NET_SUFFIX!r}: its net takes that name")
         return self

@@ -23,7 +23,7 @@ from slipway_export.publish import Part
 from slipway_export.runtime import Session
 from slipway_export.samples import read_samples
 from slipway_export.signature import IMAGE_TENSOR, graph_signature
-from slipway_export.sources import SOURCES, SourceModel, read_source
+from slipway_export.sources import SourceModel, open_source, read_source
 
 _IMAGE_MODEL = Path(__file__).parent / "image_model"
 
@@ -44,7 +44,7 @@ def converted(card: ModelCard, progress: Progress) -> Conversion:
     """Load, convert and compare. Raises :class:`ExportFailed` and its kind; writes nothing."""
     tell(progress, "load", f"{card.source.kind} model {card.source.path}")
     content = read_source(card)
-    source = SOURCES[card.source.kind](card, content)
+    source = open_source(card, content)
     samples = read_samples(card)
 
     tell(progress, "convert", f"to ONNX for {card.net_name}")

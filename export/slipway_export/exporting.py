@@ -20,6 +20,7 @@ from slipway_export.activate import activate
 from slipway_export.live import live_versions
 from slipway_export.progress import Progress, silent
 from slipway_export.publish import ManifestOf, publish, refuse_taken
+from slipway_export.sources import kind_of
 from slipway_export.wording import absent, one_line
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def export(
         from slipway_export.conversion import converted
     except ModuleNotFoundError as e:
         raise MissingExtra("exporting", str(e.name), "export") from None
+    kind_of(card)
     if version is not None:
         refuse_taken(repository, card.name, version)
     if not card.source.path.exists():  # before libraries are imported that take seconds

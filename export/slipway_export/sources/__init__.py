@@ -1,24 +1,25 @@
 """Trained models by the kind of their file.
 
-A new kind is a module that gives a :class:`SourceModel`, and a line in ``SOURCES``.
+A new kind is a module whose ``read`` gives a :class:`SourceModel`, and a line in ``KINDS``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-from slipway_core.card import ModelCard, SourceKind
-from slipway_core.errors import ExportFailed, MissingExtra, SourceNotFound
+from slipway_core.card import ModelCard
+from slipway_core.errors import ExportFailed, InvalidCard, MissingExtra, SourceNotFound
 from slipway_core.tensors import Array
 from slipway_export.wording import absent
 
 if TYPE_CHECKING:
     from slipway_export.graph import Surgery
 
-__all__ = ["SOURCES", "SourceModel", "read_source"]
+__all__ = ["KINDS", "Kind", "SourceModel", "kind_of", "open_source", "read_source"]
 
 
 class SourceModel(Protocol):
@@ -41,41 +42,47 @@ class SourceModel(Protocol):
         ...
 
 
-@contextmanager
-def _its_extra() -> Generator[None]:
-    """Each kind's libraries are imported when a model of that kind is exported."""
-    try:
-        yield
-    except ModuleNotFoundError as e:
-        raise MissingExtra("exporting", str(e.name), "export") from None
+class ReadSource(Protocol):
+    """A module's way in: ``read(card, content)`` opens the bytes of a model file and holds them against the card."""
+
+    def __call__(self, card: ModelCard, content: bytes) -> SourceModel: ...
 
 
-def _sklearn(card: ModelCard, content: bytes) -> SourceModel:
-    with _its_extra():
-        from slipway_export.sources.sklearn_pipeline import SklearnPipeline
+@dataclass(frozen=True)
+class Kind:
+    """A kind of trained model: the module of this package that reads it, and the extra that brings its library."""
 
-    return SklearnPipeline.read(card, content)
-
-
-def _torch(card: ModelCard, content: bytes) -> SourceModel:
-    with _its_extra():
-        from slipway_export.sources.torch_program import TorchProgram
-
-    return TorchProgram.read(card, content)
+    module: str
+    extra: str = "export"
 
 
-def _onnx(card: ModelCard, content: bytes) -> SourceModel:
-    with _its_extra():
-        from slipway_export.sources.onnx_file import OnnxFile
-
-    return OnnxFile.read(card, content)
-
-
-SOURCES: dict[SourceKind, Callable[[ModelCard, bytes], SourceModel]] = {
-    "sklearn": _sklearn,
-    "torch": _torch,
-    "onnx": _onnx,
+KINDS: dict[str, Kind] = {
+    "onnx": Kind("onnx_file"),
+    "sklearn": Kind("sklearn_pipeline"),
+    "torch": Kind("torch_program"),
 }
+
+
+def open_source(card: ModelCard, content: bytes) -> SourceModel:
+    """The card's model, read and checked. Raises :class:`ExportFailed` and its kind, or :class:`MissingExtra`.
+
+    A kind's libraries are imported when a model of that kind is exported.
+    """
+    kind = kind_of(card)
+    try:
+        module = import_module(f"{__name__}.{kind.module}")
+    except ModuleNotFoundError as e:
+        raise MissingExtra("exporting", str(e.name), kind.extra) from None
+    read: ReadSource = module.read
+    return read(card, content)
+
+
+def kind_of(card: ModelCard) -> Kind:
+    """How the card's source is read. Raises :class:`InvalidCard` that names the kinds there are."""
+    name = card.source.kind
+    if name not in KINDS:
+        raise InvalidCard("source.kind", name, f"it must be one of {', '.join(sorted(KINDS))}", card.name)
+    return KINDS[name]
 
 
 def read_source(card: ModelCard) -> bytes:

@@ -99,6 +99,9 @@ class OnnxFile:
             check_width(self._card, dims[1].dim_value)
 
 
+read = OnnxFile.read
+
+
 def _readable(model: ModelProto) -> ModelProto:
     """The same graph in a container format that this ONNX Runtime takes: tools write newer ones than they need."""
     copy = ModelProto()

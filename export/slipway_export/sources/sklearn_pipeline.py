@@ -101,7 +101,7 @@ class SklearnPipeline:
     def _predicted(self, rows: Array) -> dict[str, Array]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a pipeline fitted on a table says that an array has no column names
-            if self._card.task == "regression":
+            if self._card.task != "classification":
                 return {VALUE_TENSOR: np.asarray(self._estimator.predict(rows), np.float32).reshape(-1, 1)}
             classes = self._estimator.classes_.tolist()
             chosen = [self._positions[classes.index(label)] for label in self._estimator.predict(rows).tolist()]
@@ -117,7 +117,7 @@ class SklearnPipeline:
         except Exception as e:  # the converters raise what they like
             raise ExportFailed(self._card.name, f"scikit-learn's model cannot become ONNX: {one_line(e)}") from None
         surgery = Surgery(model)
-        if self._card.task == "regression":
+        if self._card.task != "classification":
             surgery.rename(surgery.append_column(surgery.graph.output[0].name), VALUE_TENSOR)
             return surgery
         label, probabilities = (output.name for output in surgery.graph.output)
@@ -174,6 +174,9 @@ class SklearnPipeline:
                 f"the model was trained on the features {', '.join(names)}, the card has {', '.join(ours)}; "
                 "give the card's inputs the same names in the same order",
             )
+
+
+read = SklearnPipeline.read
 
 
 def _label_positions(card: ModelCard, estimator: Any) -> list[int]:

@@ -104,6 +104,9 @@ class TorchProgram:
             )
 
 
+read = TorchProgram.read
+
+
 _REMEDY = 'export it with dynamic_shapes={"x": {0: torch.export.Dim("batch")}}, or lower batching.max_batch_size'
 
 
