@@ -8,8 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from importlib import import_module
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from slipway_core.card import ModelCard
 from slipway_core.errors import ExportFailed, InvalidCard, MissingExtra, SourceNotFound
@@ -19,7 +18,7 @@ from slipway_export.wording import absent
 if TYPE_CHECKING:
     from slipway_export.graph import Surgery
 
-__all__ = ["KINDS", "Kind", "SourceModel", "kind_of", "open_source", "read_source"]
+__all__ = ["KINDS", "Built", "Kind", "SourceModel", "kind_of", "open_source", "read_source"]
 
 
 class SourceModel(Protocol):
@@ -42,28 +41,53 @@ class SourceModel(Protocol):
         ...
 
 
+@runtime_checkable
+class Built(Protocol):
+    """A source that code built, perhaps with weights from elsewhere: more, or other, than a file's bytes."""
+
+    @property
+    def sha256(self) -> str:
+        """Stands for the source in the manifest."""
+        ...
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a person should know before the model is published; a line each."""
+        ...
+
+
 class ReadSource(Protocol):
     """A module's way in: ``read(card, content)`` opens the bytes of a model file and holds them against the card."""
 
     def __call__(self, card: ModelCard, content: bytes) -> SourceModel: ...
 
 
+class ReadPickles(Protocol):
+    """The way into a module that reads pickles too, whose loading runs code, where ``allow_pickle`` says so."""
+
+    def __call__(self, card: ModelCard, content: bytes, *, allow_pickle: bool) -> SourceModel: ...
+
+
 @dataclass(frozen=True)
 class Kind:
-    """A kind of trained model: the module of this package that reads it, and the extra that brings its library."""
+    """A kind of trained model: the module of this package that reads it, and the extra that brings its library.
+
+    ``pickles``: the module's ``read`` is a :class:`ReadPickles`.
+    """
 
     module: str
     extra: str = "export"
+    pickles: bool = False
 
 
 KINDS: dict[str, Kind] = {
     "onnx": Kind("onnx_file"),
     "sklearn": Kind("sklearn_pipeline"),
-    "torch": Kind("torch_program"),
+    "torch": Kind("torch_model", pickles=True),
 }
 
 
-def open_source(card: ModelCard, content: bytes) -> SourceModel:
+def open_source(card: ModelCard, content: bytes, *, allow_pickle: bool = False) -> SourceModel:
     """The card's model, read and checked. Raises :class:`ExportFailed` and its kind, or :class:`MissingExtra`.
 
     A kind's libraries are imported when a model of that kind is exported.
@@ -73,6 +97,9 @@ def open_source(card: ModelCard, content: bytes) -> SourceModel:
         module = import_module(f"{__name__}.{kind.module}")
     except ModuleNotFoundError as e:
         raise MissingExtra("exporting", str(e.name), kind.extra) from None
+    if kind.pickles:
+        read_pickles: ReadPickles = module.read
+        return read_pickles(card, content, allow_pickle=allow_pickle)
     read: ReadSource = module.read
     return read(card, content)
 
@@ -86,11 +113,13 @@ def kind_of(card: ModelCard) -> Kind:
 
 
 def read_source(card: ModelCard) -> bytes:
-    """The bytes of the card's model file, read once: what is hashed is what is converted.
+    """The bytes of the card's model file, read once: what is hashed is what is converted. None of a model without.
 
     Raises :class:`SourceNotFound` or :class:`ExportFailed`.
     """
-    path: Path = card.source.path
+    path = card.source.path
+    if path is None:
+        return b""
     try:
         content = path.read_bytes()
     except FileNotFoundError:

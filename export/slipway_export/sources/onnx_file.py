@@ -44,7 +44,7 @@ class OnnxFile:
 
     @classmethod
     def read(cls, card: ModelCard, content: bytes) -> OnnxFile:
-        path = card.source.path
+        path = card.source.file
         try:
             model = onnx.load_model_from_string(content)
         except DecodeError:
