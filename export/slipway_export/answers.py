@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from slipway_core.card import ModelCard
@@ -46,3 +49,19 @@ def check_width(card: ModelCard, width: int) -> None:
         raise ExportFailed(
             card.name, f"the model gives {width} classes, the card's output.labels names {len(labels)}; make them equal"
         )
+
+
+def label_positions(card: ModelCard, classes: Sequence[Any]) -> list[int]:
+    """Where each of the model's own classes stands in the card's labels: numbered like them, or named like them."""
+    labels = list(card.output.labels)
+    check_width(card, len(classes))
+    if list(classes) == list(range(len(labels))):
+        return list(range(len(labels)))
+    names = [str(name) for name in classes]
+    if sorted(names) != sorted(labels):
+        raise ExportFailed(
+            card.name,
+            f"the model's classes are {', '.join(names)}, the card's output.labels are {', '.join(labels)}; "
+            "train on the labels themselves, or on their positions from 0",
+        )
+    return [labels.index(name) for name in names]

@@ -81,9 +81,12 @@ class Kind:
 
 
 KINDS: dict[str, Kind] = {
+    "catboost": Kind("catboost_model", "catboost"),
+    "lightgbm": Kind("lightgbm_model", "lightgbm"),
     "onnx": Kind("onnx_file"),
     "sklearn": Kind("sklearn_pipeline"),
     "torch": Kind("torch_model", pickles=True),
+    "xgboost": Kind("xgboost_model", "xgboost"),
 }
 
 
