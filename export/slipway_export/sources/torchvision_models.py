@@ -6,6 +6,7 @@ import difflib
 import importlib
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -47,16 +48,17 @@ def torchvision_model(card: ModelCard, name: str) -> tuple[torch.nn.Module, tupl
 
 def _models(card: ModelCard) -> ModuleType:
     try:
-        return _imported()
+        return imported()
     except ModuleNotFoundError as e:
-        raise MissingExtra("exporting", str(e.name), "torchvision") from None
+        raise MissingExtra("exporting", str(e.name).partition(".")[0], "torchvision") from None
     except Exception as e:
         raise ExportFailed(
             card.name, f"this torchvision does not go with torch {torch.__version__} ({reason(e)})"
         ) from None
 
 
-def _imported() -> ModuleType:
+def imported() -> ModuleType:
+    """``torchvision.models``, also where torchvision's compiled part does not load."""
     try:
         with quiet():
             return importlib.import_module("torchvision.models")
@@ -67,7 +69,7 @@ def _imported() -> ModuleType:
         library = torch.library.Library("torchvision", "FRAGMENT")
         library.define(_SCHEMAS[missing.group(1)])
         _DECLARED[missing.group(1)] = library
-        return _imported()
+        return imported()
 
 
 def _require_known(card: ModelCard, name: str, known: Sequence[str]) -> None:
@@ -103,9 +105,10 @@ def _fetch(card: ModelCard, weights: Any) -> None:
             card.name,
             f"{weights.url} cannot be fetched ({why}); fetch it elsewhere and give the file: --weights <file>",
         ) from None
-    except Exception as e:
+    except Exception:  # torch's and pickle's, and a hash that is not the address's
+        file = Path(torch.hub.get_dir()) / "checkpoints" / weights.url.rpartition("/")[2]
         raise ExportFailed(
-            card.name, f"the weights {weights} in torch's cache are damaged ({reason(e)}); delete them there"
+            card.name, f"{file} holds no weights, or damaged ones; delete it, and it is fetched again"
         ) from None
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import os
 import pickle
+import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -300,3 +301,50 @@ def test_a_card_whose_source_cannot_be_is_refused(tmp_path: Path, told: str) -> 
     with pytest.raises(InvalidCard) as caught:
         torch_card(tmp_path, tmp_path / "weights.pt", source=FAULTY_SOURCES[told])
     assert str(caught.value).endswith(told)
+
+
+CARD = """
+name = "rows"
+task = "regression"
+inputs = [{ name = "a" }, { name = "b" }]
+[source]
+kind = "torch"
+path = "first.pt"
+samples = "rows.npz"
+"""
+
+
+def slipway(folder: Path, *arguments: str) -> tuple[int, str, str]:
+    command = [sys.executable, "-m", "slipway", "export", "rows.toml", *arguments]
+    done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False)
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_the_command_line_allows_a_pickle_and_takes_other_weights(tmp_path: Path) -> None:
+    np.savez(tmp_path / "rows.npz", inputs=np.random.default_rng(0).normal(size=(9, 2)))
+    (tmp_path / "rows.toml").write_text(CARD)
+    saved(tmp_path, torch.nn.Linear(2, 1), "first.pt")
+    linear = "torch.nn.modules.linear.Linear"
+    told = f"slipway: cannot export 'rows': first.pt holds types that are not trusted: {linear}{DISTRUST}"
+    code, _, errors = slipway(tmp_path)
+    assert (code, errors.splitlines()[-1]) == (1, told)
+    assert slipway(tmp_path, "--allow-pickle")[0] == 0
+
+    factory = 'factory = "torch.nn:Linear"\narguments = { in_features = 2, out_features = 1 }\n'
+    (tmp_path / "rows.toml").write_text(CARD + factory)
+    second = torch.nn.Linear(2, 1)
+    weights(tmp_path, second, "second.pt")
+    assert slipway(tmp_path, "--weights", "second.pt")[0] == 0
+    graph = tmp_path / "model_repository" / "rows" / "2" / "model.onnx"
+    answer = Session("rows", graph.read_bytes()).run({"features": np.ones((1, 2), np.float32)})["value"]
+    np.testing.assert_allclose(answer, second(torch.ones(1, 2)).detach().numpy(), atol=1e-6)
+
+
+def test_a_word_in_capitals_is_the_name_of_torchvisions_weights_and_all_else_a_file(tmp_path: Path) -> None:
+    card = torch_card(tmp_path, tmp_path / "first.pt", source={"factory": "torchvision:resnet18"})
+    named = card.with_weights("DEFAULT").source
+    assert (named.weights, named.path) == ("DEFAULT", None)
+    given = card.with_weights("DEFAULT").with_weights("resnet.pth").source
+    assert (given.weights, given.path) == (None, Path("resnet.pth"))
+    other = torch_card(tmp_path, tmp_path / "first.pt", source={"factory": SMALL})
+    assert other.with_weights("DEFAULT").source.path == Path("DEFAULT")
