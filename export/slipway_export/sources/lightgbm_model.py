@@ -196,13 +196,16 @@ class _Arrays:
         bounds = _whole(tree, "cat_boundaries", categorical + 1 if categorical else 0)
         if np.any(np.diff(bounds) < 0):
             raise ValueError
+        lefts, rights = (_whole(tree, key, branches) for key in ("left_child", "right_child"))
+        if any(np.any((side < -leaves) | (side >= branches)) for side in (lefts, rights)):
+            raise ValueError
         words = _whole(tree, "cat_threshold", int(bounds[-1]) if categorical else 0)
         return cls(
             features=_whole(tree, "split_feature", branches),
             thresholds=_numbers(tree, "threshold", branches),
             kinds=_whole(tree, "decision_type", branches),
-            lefts=_whole(tree, "left_child", branches),
-            rights=_whole(tree, "right_child", branches),
+            lefts=lefts,
+            rights=rights,
             leaves=_numbers(tree, "leaf_value", leaves),
             category_bounds=bounds,
             categories=words.astype(np.uint32),

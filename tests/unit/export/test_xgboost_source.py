@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 import xgboost
 
+from slipway_core.errors import ExportFailed
+from slipway_export.sources import open_source
 from support.export_trees import (
     classification,
     graph,
@@ -223,6 +225,19 @@ def test_trees_that_lead_nowhere_are_refused_before_the_library_follows_them(
     assert refused(tmp_path, trees_card(tmp_path, "xgboost", json.dumps(table).encode(), X)) == DAMAGED
 
 
+def test_a_wrong_byte_anywhere_is_told_or_harmless_and_never_ends_the_process(tmp_path: Path) -> None:
+    content, random = saved(REGRESSOR), np.random.default_rng(0)
+    told = 0
+    for at in range(3, len(content), 61):
+        card = trees_card(tmp_path, "xgboost", content[:at] + random.bytes(1) + content[at + 1 :], X)
+        try:
+            open_source(card, card.source.file.read_bytes()).predict({"features": X})
+        except ExportFailed as e:
+            told += "\n" not in str(e)
+    assert told > 20
+
+
+@pytest.mark.filterwarnings("ignore:[\\s\\S]*are not used")
 def test_a_linear_booster_is_refused(tmp_path: Path) -> None:
     told = refused(tmp_path, card_of(tmp_path, trained("reg:squarederror", booster="gblinear")))
     assert told == "the model is linear (booster 'gblinear') and has no trees; train 'gbtree'"
