@@ -31,6 +31,16 @@ def export(
     activate: Annotated[
         bool, typer.Option("--activate", help="Load it in the running Triton, without a pause.")
     ] = False,
+    weights: Annotated[
+        str | None,
+        typer.Option(help="A file of weights instead of the card's, or torchvision's own by name (DEFAULT)."),
+    ] = None,
+    allow_pickle: Annotated[
+        bool,
+        typer.Option(
+            "--allow-pickle", help="Load a model that is a pickle: this runs whatever code its maker put there."
+        ),
+    ] = False,
     url: UrlOption = DEFAULT_URL,
     repository: RepositoryOption = DEFAULT_REPOSITORY,
     json_: JsonOption = False,
@@ -39,6 +49,8 @@ def export(
     import slipway_export
 
     card = card_named(model)
+    if weights is not None:
+        card = card.with_weights(weights)
     if activate:
         _require_triton(url)
     published = slipway_export.export(
@@ -46,6 +58,7 @@ def export(
         repository=repository,
         version=version,
         activate_on=url if activate else None,
+        allow_pickle=allow_pickle,
         progress=show.progress,
     )
     if json_:

@@ -64,15 +64,19 @@ def _is_prepared(card: ModelCard, repository: Path) -> bool:
     from slipway_export import is_current
 
     published = ModelDirectory(repository, card.name).versions()
-    return bool(published) and (not card.source.path.is_file() or is_current(card, repository))
+    return bool(published) and (_is_absent(card) or is_current(card, repository))
 
 
 def _make(verbs: _Verbs, path: Path, card: ModelCard, repository: Path) -> int:
     """Run the verbs for one model; the first exit code that is not 0, or 0."""
     needed = [["export", str(path), "--repository", str(repository)]]
-    if not card.source.path.is_file() and _has_recipe(card):
+    if _is_absent(card) and _has_recipe(card):
         needed.insert(0, ["train", str(path)])
     return next((code for verb in needed if (code := verbs.run(card.name, verb))), 0)
+
+
+def _is_absent(card: ModelCard) -> bool:
+    return card.source.path is not None and not card.source.path.is_file()
 
 
 def _has_recipe(card: ModelCard) -> bool:

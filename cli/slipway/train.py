@@ -27,7 +27,7 @@ def train(
     if json_:
         show.as_json(summary.model_dump(mode="json"))
         return
-    folder = card.source.path.parent
+    folder = card.source.file.parent
     show.line(f"{card.name}: accuracy {summary.metrics.accuracy:.4f} on {summary.rows_test} held-out rows")
     show.line(f"files: {folder}/  report: {folder / 'report.html'}")
 
@@ -36,4 +36,4 @@ def run_recipe(card: ModelCard, *, data: Path | None = None, seed: int = DEFAULT
     """Train ``card``'s model into the folder that its ``source.path`` names, with progress on stderr."""
     import slipway_training
 
-    return slipway_training.train(card, out=card.source.path.parent, data=data, seed=seed)
+    return slipway_training.train(card, out=card.source.file.parent, data=data, seed=seed)

@@ -12,15 +12,14 @@ import tomllib
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, JsonValue, ValidationError, model_validator
 
 from slipway_core.batching import Batching
 from slipway_core.errors import InvalidCard
 from slipway_core.images import ImageSpec
 from slipway_core.tensors import Datatype
 
-Task = Literal["classification", "regression"]
-SourceKind = Literal["sklearn", "torch", "onnx"]
+Task = Literal["classification", "regression", "ranking"]
 NET_SUFFIX = "_net"
 
 
@@ -35,6 +34,12 @@ def _plain_name(name: str) -> str:
 
 
 PlainName = Annotated[str, AfterValidator(_plain_name)]
+
+
+def _callable_name(name: str) -> str:
+    if not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)*:[A-Za-z_]\w*(\.[A-Za-z_]\w*)*", name):
+        raise ValueError("it is written package.module:callable, or torchvision:model")
+    return name
 
 
 class Feature(_Frozen):
@@ -84,18 +89,57 @@ class Tolerance(_Frozen):
 class Source(_Frozen):
     """The trained model's files; relative paths start at the working directory.
 
-    ``samples`` is an ``.npz`` with the array ``inputs`` (rows, or uint8 images), or for an image model a folder of
-    image files; the parity gate compares on them.
+    ``kind`` is one that export knows (``slipway_export.sources``). ``samples`` is an ``.npz`` with the array ``inputs``
+    (rows, or uint8 images), or for an image model a folder of image files; the parity gate compares on them.
     ``summary`` is the training run's summary, which goes into the manifest.
+
+    ``factory`` is what builds a torch model whose file holds weights alone: ``package.module:callable``, or
+    ``torchvision:<model>``, which needs no file: it has the published ``weights`` of that name, or none at all.
     """
 
-    kind: SourceKind
-    path: Path
+    kind: PlainName
+    path: Path | None = None
     samples: Path | None = None
     summary: Path | None = None
     output: Literal["logits", "probabilities", "value"] | None = Field(
         default=None, description="what a torch or onnx model's first output is"
     )
+    factory: Annotated[str, AfterValidator(_callable_name)] | None = None
+    arguments: dict[str, JsonValue] = Field(default={}, description="of the factory, by keyword")
+    weights: str | None = Field(default=None, description="the name of weights that torchvision publishes")
+
+    @property
+    def file(self) -> Path:
+        """The trained model's file. Raises :class:`InvalidCard` where the model has none."""
+        if self.path is None:
+            raise InvalidCard("source.path", ..., f"this needs a model of a file, the card's is {self.origin}")
+        return self.path
+
+    @property
+    def torchvision(self) -> str | None:
+        """The name of torchvision's model, where it is one."""
+        module, _, name = (self.factory or "").partition(":")
+        return name if module == "torchvision" else None
+
+    @property
+    def origin(self) -> str:
+        """Where the model comes from, for a person: what builds it, and what file or weights it is given."""
+        held = str(self.path) if self.path else f"weights {self.weights}" if self.weights else "no weights"
+        return f"{self.factory} with {held}" if self.factory else held
+
+    @model_validator(mode="after")
+    def _holds_together(self) -> Source:
+        if self.factory is not None and self.kind != "torch":
+            raise ValueError(f"factory builds a torch model; with kind = {self.kind!r} there is none")
+        if self.arguments and self.factory is None:
+            raise ValueError("arguments are the factory's; name source.factory too")
+        if self.weights is not None and self.torchvision is None:
+            raise ValueError("weights names what torchvision publishes; it goes with factory = 'torchvision:...'")
+        if self.weights is not None and self.path is not None:
+            raise ValueError("give path (a file of weights) or weights (torchvision's own), not both")
+        if self.path is None and self.torchvision is None:
+            raise ValueError("path is required: the trained model's file")
+        return self
 
 
 class ModelCard(_Frozen):
@@ -123,8 +167,8 @@ class ModelCard(_Frozen):
             raise ValueError(f"inputs must have unique names, {twice!r} is there twice")
         if self.task == "classification" and len(self.output.labels) < 2:
             raise ValueError("a classifier needs at least two output.labels (or output.labels_file)")
-        if self.task == "regression" and self.output.labels:
-            raise ValueError("a regressor has no output.labels")
+        if self.task != "classification" and self.output.labels:
+            raise ValueError(f"output.labels are for task 'classification'; a model for {self.task} has a value")
         if self.image is not None and self.name.endswith(NET_SUFFIX):
             raise ValueError(f"an image model's name must not end in {NET_SUFFIX!r}: its net takes that name")
         return self
@@ -133,6 +177,16 @@ class ModelCard(_Frozen):
     def net_name(self) -> str:
         """The Triton model that holds the graph: the card's own name, or ``<name>_net`` for images."""
         return f"{self.name}{NET_SUFFIX}" if self.image else self.name
+
+    def with_weights(self, weights: str) -> ModelCard:
+        """The same card with the weights of another file, or with torchvision's of that name (``DEFAULT``).
+
+        Names are written in capitals. Raises :class:`InvalidCard`.
+        """
+        named = self.source.torchvision is not None and re.fullmatch(r"[A-Z][A-Z0-9_]*", weights)
+        chosen = {"path": None, "weights": weights} if named else {"path": weights, "weights": None}
+        table = self.model_dump(mode="json")
+        return self.from_mapping({**table, "source": {**table["source"], **chosen}}, path="--weights")
 
     @classmethod
     def from_toml(cls, path: Path) -> ModelCard:

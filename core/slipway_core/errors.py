@@ -284,12 +284,13 @@ class SourceNotFound(ExportFailed):
 class UntrustedSource(ExportFailed):
     """The trained model's file holds types outside the allow-list; nothing of it was run."""
 
-    def __init__(self, model: str, path: str, types: Sequence[str]) -> None:
-        SlipwayError.__init__(self, model, path, tuple(types))
-        self.model, self.path, self.types = model, path, tuple(types)
+    def __init__(self, model: str, path: str, types: Sequence[str], remedy: str = "") -> None:
+        SlipwayError.__init__(self, model, path, tuple(types), remedy)
+        self.model, self.path, self.types, self.remedy = model, path, tuple(types), remedy
 
     def __str__(self) -> str:
-        return f"cannot export {self.model!r}: {self.path} holds types that are not trusted: {', '.join(self.types)}"
+        told = f"cannot export {self.model!r}: {self.path} holds types that are not trusted: {', '.join(self.types)}"
+        return f"{told}; {self.remedy}" if self.remedy else told
 
 
 class PublishFailed(SlipwayError):

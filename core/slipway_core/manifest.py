@@ -14,7 +14,7 @@ class _Frozen(BaseModel):
 
 
 class SourceRecord(_Frozen):
-    """The trained model's file at the time of export."""
+    """The trained model at the time of export: its file, or what built it of which weights; and their hash."""
 
     kind: str
     path: str

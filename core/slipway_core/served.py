@@ -43,7 +43,7 @@ class ServedModel:
 
     def predictions(self, tensors: Mapping[str, Array]) -> Sequence[Prediction]:
         """The model's output tensors as predictions, one per item, in order."""
-        if self.task == "regression":
+        if self.task in ("regression", "ranking"):
             return regressions(self.name, tensors)
         return classifications(self.name, self.labels, tensors)
 
@@ -92,7 +92,7 @@ def served_model(
 
 def _task(value: str | None) -> Task | None:
     match value:
-        case None | "classification" | "regression":
+        case None | "classification" | "regression" | "ranking":
             return value
         case _:
             raise ValueError(f"unknown task {value!r}")

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 
 from slipway_core.card import ModelCard
@@ -26,23 +29,39 @@ def answers(raw: Array, kind: RawOutput) -> dict[str, Array]:
 def raw_output_kind(card: ModelCard) -> RawOutput:
     """What the source's first output is, by the card; raises :class:`ExportFailed` when it does not say."""
     kind = card.source.output
-    if card.task == "regression" and kind in (None, "value"):
+    if card.task != "classification" and kind in (None, "value"):
         return "value"
     if card.task == "classification" and kind in ("logits", "probabilities"):
         return kind
     said = f"says {kind!r}" if kind else "is missing"
-    allowed = "'value'" if card.task == "regression" else "'logits' or 'probabilities'"
+    allowed = "'logits' or 'probabilities'" if card.task == "classification" else "'value'"
     raise ExportFailed(card.name, f"the card's source.output {said}; for {card.task} it must be {allowed}")
 
 
 def check_width(card: ModelCard, width: int) -> None:
     """Raises :class:`ExportFailed` when the model's number of classes (or values) is not the card's."""
-    if card.task == "regression":
+    if card.task != "classification":
         if width != 1:
-            raise ExportFailed(card.name, f"the model gives {width} values per row, a regressor's card has one")
+            raise ExportFailed(card.name, f"the model gives {width} values per row, a card for {card.task} has one")
         return
     labels = card.output.labels
     if width != len(labels):
         raise ExportFailed(
             card.name, f"the model gives {width} classes, the card's output.labels names {len(labels)}; make them equal"
         )
+
+
+def label_positions(card: ModelCard, classes: Sequence[Any]) -> list[int]:
+    """Where each of the model's own classes stands in the card's labels: numbered like them, or named like them."""
+    labels = list(card.output.labels)
+    check_width(card, len(classes))
+    if list(classes) == list(range(len(labels))):
+        return list(range(len(labels)))
+    names = [str(name) for name in classes]
+    if sorted(names) != sorted(labels):
+        raise ExportFailed(
+            card.name,
+            f"the model's classes are {', '.join(names)}, the card's output.labels are {', '.join(labels)}; "
+            "train on the labels themselves, or on their positions from 0",
+        )
+    return [labels.index(name) for name in names]

@@ -23,7 +23,7 @@ from slipway_export.publish import Part
 from slipway_export.runtime import Session
 from slipway_export.samples import read_samples
 from slipway_export.signature import IMAGE_TENSOR, graph_signature
-from slipway_export.sources import SOURCES, SourceModel, read_source
+from slipway_export.sources import Built, SourceModel, open_source, read_source
 
 _IMAGE_MODEL = Path(__file__).parent / "image_model"
 
@@ -40,11 +40,13 @@ class Conversion:
     libraries: tuple[str, ...]
 
 
-def converted(card: ModelCard, progress: Progress) -> Conversion:
+def converted(card: ModelCard, progress: Progress, *, allow_pickle: bool = False) -> Conversion:
     """Load, convert and compare. Raises :class:`ExportFailed` and its kind; writes nothing."""
-    tell(progress, "load", f"{card.source.kind} model {card.source.path}")
+    tell(progress, "load", f"{card.source.kind} model {card.source.origin}")
     content = read_source(card)
-    source = SOURCES[card.source.kind](card, content)
+    source = open_source(card, content, allow_pickle=allow_pickle)
+    for remark in source.remarks if isinstance(source, Built) else ():
+        tell(progress, "load", remark)
     samples = read_samples(card)
 
     tell(progress, "convert", f"to ONNX for {card.net_name}")
@@ -60,7 +62,7 @@ def converted(card: ModelCard, progress: Progress) -> Conversion:
     return Conversion(
         parts=_parts(card, graph),
         parity=parity,
-        source_sha256=hashlib.sha256(content).hexdigest(),
+        source_sha256=source.sha256 if isinstance(source, Built) else hashlib.sha256(content).hexdigest(),
         opset=next((entry.version for entry in model.opset_import if not entry.domain), 1),
         ir_version=model.ir_version,
         libraries=("numpy", "onnx", "onnxruntime", *source.libraries),

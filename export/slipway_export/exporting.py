@@ -20,6 +20,7 @@ from slipway_export.activate import activate
 from slipway_export.live import live_versions
 from slipway_export.progress import Progress, silent
 from slipway_export.publish import ManifestOf, publish, refuse_taken
+from slipway_export.sources import kind_of
 from slipway_export.wording import absent, one_line, way_to_source
 
 if TYPE_CHECKING:
@@ -43,12 +44,14 @@ def export(
     repository: Path,
     version: int | None = None,
     activate_on: str | None = None,
+    allow_pickle: bool = False,
     progress: Progress = silent,
 ) -> Published:
     """Convert the card's trained model and publish it under ``version``, or the next free number.
 
     A model's first version is live at once; a later one is not, unless ``activate_on`` is the gRPC address of a
-    running Triton, which then serves it without a pause.
+    running Triton, which then serves it without a pause. ``allow_pickle`` lets a source be a pickle, whose loading
+    runs whatever code its maker put there.
 
     Raises :class:`ExportFailed` (nothing was published), :class:`PublishFailed` (what was published before is
     untouched), :class:`MissingExtra`, or what :func:`activate` raises: the version then is published and not live.
@@ -57,18 +60,20 @@ def export(
         from slipway_export.conversion import converted
     except ModuleNotFoundError as e:
         raise MissingExtra("exporting", str(e.name), "export") from None
+    kind_of(card)
     if version is not None:
         refuse_taken(repository, card.name, version)
-    if not card.source.path.exists():  # before libraries are imported that take seconds
-        raise SourceNotFound(card.name, absent(card.source.path), way_to_source(card))
+    path = card.source.path
+    if path is not None and not path.exists():  # before libraries are imported that take seconds
+        raise SourceNotFound(card.name, absent(path), way_to_source(card))
     training = _training(card)
-    conversion = converted(card, progress)
+    conversion = converted(card, progress, allow_pickle=allow_pickle)
     manifest_of = _manifests(card, conversion, training)
     number, live = publish(repository, conversion.parts, manifest_of, version, progress)
     if activate_on is not None:
         live = number in activate(repository, card.name, number, address=activate_on, progress=progress)
-    path = ModelDirectory(repository, card.name).version(number)
-    return Published(card.name, number, path, conversion.parity, live)
+    published = ModelDirectory(repository, card.name).version(number)
+    return Published(card.name, number, published, conversion.parity, live)
 
 
 def is_current(card: ModelCard, repository: Path) -> bool:
@@ -81,9 +86,16 @@ def is_current(card: ModelCard, repository: Path) -> bool:
         return False
     try:
         manifest = Manifest.read(directory.manifest(versions[-1]))
-        return manifest.card_sha256 == card_sha256(card) and manifest.source.sha256 == hash_file(card.source.path)
+        return manifest.card_sha256 == card_sha256(card) and _is_same_source(card, manifest)
     except (OSError, ValueError):
         return False
+
+
+def _is_same_source(card: ModelCard, manifest: Manifest) -> bool:
+    """By the file's bytes; of a model without a file by the library that brings it."""
+    if card.source.path is not None:
+        return manifest.source.sha256 == hash_file(card.source.path)
+    return manifest.libraries.get("torchvision") == _version_of("torchvision")
 
 
 def card_sha256(card: ModelCard) -> str:
@@ -95,7 +107,7 @@ def _manifests(card: ModelCard, conversion: Conversion, training: TrainingSummar
     """The manifest of each Triton model that the version consists of."""
 
     def manifest(model: str, version: int, files: dict[str, str]) -> Manifest:
-        source = SourceRecord(kind=card.source.kind, path=str(card.source.path), sha256=conversion.source_sha256)
+        source = SourceRecord(kind=card.source.kind, path=card.source.origin, sha256=conversion.source_sha256)
         return Manifest(
             model=model,
             version=version,

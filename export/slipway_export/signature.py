@@ -41,7 +41,7 @@ def source_inputs(card: ModelCard) -> tuple[TensorSpec, ...]:
 
 
 def _outputs(card: ModelCard) -> tuple[TensorSpec, ...]:
-    if card.task == "regression":
+    if card.task != "classification":
         return (TensorSpec(VALUE_TENSOR, "FP32", (1,)),)
     return (
         TensorSpec(LABEL_TENSOR, "INT64", (1,)),

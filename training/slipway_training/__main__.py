@@ -30,7 +30,7 @@ def run(
 ) -> None:
     try:
         card = ModelCard.from_toml(find_card(model, (cards,)))
-        folder = out or card.source.path.parent
+        folder = out or card.source.file.parent
         summary = train(card, out=folder, data=data, seed=seed, recipe=recipe)
     except SlipwayError as e:
         typer.echo(str(e), err=True)

@@ -1,24 +1,24 @@
 """Trained models by the kind of their file.
 
-A new kind is a module that gives a :class:`SourceModel`, and a line in ``SOURCES``.
+A new kind is a module whose ``read`` gives a :class:`SourceModel`, and a line in ``KINDS``.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
-from contextlib import contextmanager
-from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from collections.abc import Mapping
+from dataclasses import dataclass
+from importlib import import_module
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
-from slipway_core.card import ModelCard, SourceKind
-from slipway_core.errors import ExportFailed, MissingExtra, SourceNotFound
+from slipway_core.card import ModelCard
+from slipway_core.errors import ExportFailed, InvalidCard, MissingExtra, SourceNotFound
 from slipway_core.tensors import Array
 from slipway_export.wording import absent, way_to_source
 
 if TYPE_CHECKING:
     from slipway_export.graph import Surgery
 
-__all__ = ["SOURCES", "SourceModel", "read_source"]
+__all__ = ["KINDS", "Built", "Kind", "SourceModel", "kind_of", "open_source", "read_source"]
 
 
 class SourceModel(Protocol):
@@ -41,49 +41,88 @@ class SourceModel(Protocol):
         ...
 
 
-@contextmanager
-def _its_extra() -> Generator[None]:
-    """Each kind's libraries are imported when a model of that kind is exported."""
-    try:
-        yield
-    except ModuleNotFoundError as e:
-        raise MissingExtra("exporting", str(e.name), "export") from None
+@runtime_checkable
+class Built(Protocol):
+    """A source that code built, perhaps with weights from elsewhere: more, or other, than a file's bytes."""
+
+    @property
+    def sha256(self) -> str:
+        """Stands for the source in the manifest."""
+        ...
+
+    @property
+    def remarks(self) -> tuple[str, ...]:
+        """What a person should know before the model is published; a line each."""
+        ...
 
 
-def _sklearn(card: ModelCard, content: bytes) -> SourceModel:
-    with _its_extra():
-        from slipway_export.sources.sklearn_pipeline import SklearnPipeline
+class ReadSource(Protocol):
+    """A module's way in: ``read(card, content)`` opens the bytes of a model file and holds them against the card."""
 
-    return SklearnPipeline.read(card, content)
-
-
-def _torch(card: ModelCard, content: bytes) -> SourceModel:
-    with _its_extra():
-        from slipway_export.sources.torch_program import TorchProgram
-
-    return TorchProgram.read(card, content)
+    def __call__(self, card: ModelCard, content: bytes) -> SourceModel: ...
 
 
-def _onnx(card: ModelCard, content: bytes) -> SourceModel:
-    with _its_extra():
-        from slipway_export.sources.onnx_file import OnnxFile
+class ReadPickles(Protocol):
+    """The way into a module that reads pickles too, whose loading runs code, where ``allow_pickle`` says so."""
 
-    return OnnxFile.read(card, content)
+    def __call__(self, card: ModelCard, content: bytes, *, allow_pickle: bool) -> SourceModel: ...
 
 
-SOURCES: dict[SourceKind, Callable[[ModelCard, bytes], SourceModel]] = {
-    "sklearn": _sklearn,
-    "torch": _torch,
-    "onnx": _onnx,
+@dataclass(frozen=True)
+class Kind:
+    """A kind of trained model: the module of this package that reads it, and the extra that brings its library.
+
+    ``pickles``: the module's ``read`` is a :class:`ReadPickles`.
+    """
+
+    module: str
+    extra: str = "export"
+    pickles: bool = False
+
+
+KINDS: dict[str, Kind] = {
+    "catboost": Kind("catboost_model", "catboost"),
+    "lightgbm": Kind("lightgbm_model", "lightgbm"),
+    "onnx": Kind("onnx_file"),
+    "sklearn": Kind("sklearn_pipeline"),
+    "torch": Kind("torch_model", pickles=True),
+    "xgboost": Kind("xgboost_model", "xgboost"),
 }
 
 
+def open_source(card: ModelCard, content: bytes, *, allow_pickle: bool = False) -> SourceModel:
+    """The card's model, read and checked. Raises :class:`ExportFailed` and its kind, or :class:`MissingExtra`.
+
+    A kind's libraries are imported when a model of that kind is exported.
+    """
+    kind = kind_of(card)
+    try:
+        module = import_module(f"{__name__}.{kind.module}")
+    except ModuleNotFoundError as e:
+        raise MissingExtra("exporting", str(e.name), kind.extra) from None
+    if kind.pickles:
+        read_pickles: ReadPickles = module.read
+        return read_pickles(card, content, allow_pickle=allow_pickle)
+    read: ReadSource = module.read
+    return read(card, content)
+
+
+def kind_of(card: ModelCard) -> Kind:
+    """How the card's source is read. Raises :class:`InvalidCard` that names the kinds there are."""
+    name = card.source.kind
+    if name not in KINDS:
+        raise InvalidCard("source.kind", name, f"it must be one of {', '.join(sorted(KINDS))}", card.name)
+    return KINDS[name]
+
+
 def read_source(card: ModelCard) -> bytes:
-    """The bytes of the card's model file, read once: what is hashed is what is converted.
+    """The bytes of the card's model file, read once: what is hashed is what is converted. None of a model without.
 
     Raises :class:`SourceNotFound` or :class:`ExportFailed`.
     """
-    path: Path = card.source.path
+    path = card.source.path
+    if path is None:
+        return b""
     try:
         content = path.read_bytes()
     except FileNotFoundError:

@@ -44,7 +44,7 @@ class OnnxFile:
 
     @classmethod
     def read(cls, card: ModelCard, content: bytes) -> OnnxFile:
-        path = card.source.path
+        path = card.source.file
         try:
             model = onnx.load_model_from_string(content)
         except DecodeError:
@@ -97,6 +97,9 @@ class OnnxFile:
         dims = self._raw.type.tensor_type.shape.dim
         if len(dims) == 2 and dims[1].HasField("dim_value"):
             check_width(self._card, dims[1].dim_value)
+
+
+read = OnnxFile.read
 
 
 def _readable(model: ModelProto) -> ModelProto:

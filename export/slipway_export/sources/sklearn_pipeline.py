@@ -24,7 +24,7 @@ from slipway_core.errors import ExportFailed, UntrustedSource
 from slipway_core.predictions import LABEL_TENSOR, PROBABILITIES_TENSOR, VALUE_TENSOR
 from slipway_core.rows import FEATURES_TENSOR, is_one_tensor
 from slipway_core.tensors import Array
-from slipway_export.answers import check_width
+from slipway_export.answers import label_positions
 from slipway_export.graph import ML_DOMAIN, Surgery
 from slipway_export.unpacking import refuse_bomb
 from slipway_export.wording import one_line
@@ -75,7 +75,7 @@ class SklearnPipeline:
         self._final = estimator.steps[-1][1] if isinstance(estimator, Pipeline) else estimator
         self._check_task()
         self._check_features()
-        self._positions = _label_positions(card, estimator) if card.task == "classification" else []
+        self._positions = label_positions(card, estimator.classes_.tolist()) if card.task == "classification" else []
 
     @classmethod
     def read(cls, card: ModelCard, content: bytes) -> SklearnPipeline:
@@ -111,7 +111,7 @@ class SklearnPipeline:
     def _predicted(self, rows: Array) -> dict[str, Array]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # a pipeline fitted on a table says that an array has no column names
-            if self._card.task == "regression":
+            if self._card.task != "classification":
                 return {VALUE_TENSOR: np.asarray(self._estimator.predict(rows), np.float32).reshape(-1, 1)}
             classes = self._estimator.classes_.tolist()
             chosen = [self._positions[classes.index(label)] for label in self._estimator.predict(rows).tolist()]
@@ -127,7 +127,7 @@ class SklearnPipeline:
         except Exception as e:  # the converters raise what they like
             raise ExportFailed(self._card.name, f"scikit-learn's model cannot become ONNX: {one_line(e)}") from None
         surgery = Surgery(model)
-        if self._card.task == "regression":
+        if self._card.task != "classification":
             surgery.rename(surgery.append_column(surgery.graph.output[0].name), VALUE_TENSOR)
             return surgery
         label, probabilities = (output.name for output in surgery.graph.output)
@@ -186,20 +186,7 @@ class SklearnPipeline:
             )
 
 
-def _label_positions(card: ModelCard, estimator: Any) -> list[int]:
-    """Where each of the estimator's classes stands in the card's labels: numbered like them, or named like them."""
-    classes, labels = estimator.classes_.tolist(), list(card.output.labels)
-    check_width(card, len(classes))
-    if classes == list(range(len(labels))):
-        return classes
-    names = [str(name) for name in classes]
-    if sorted(names) != sorted(labels):
-        raise ExportFailed(
-            card.name,
-            f"the model's classes are {', '.join(names)}, the card's output.labels are {', '.join(labels)}; "
-            "train on the labels themselves, or on their positions from 0",
-        )
-    return [labels.index(name) for name in names]
+read = SklearnPipeline.read
 
 
 def _in_double_precision(estimator: Any) -> Any:

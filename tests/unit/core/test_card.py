@@ -52,7 +52,7 @@ def test_broken_toml_is_refused_with_the_line_and_the_reason(tmp_path: Path) -> 
         (
             'task = "classification"',
             'task = "clustering"',
-            "task = 'clustering' is not valid: Input should be 'classification' or 'regression'",
+            "task = 'clustering' is not valid: Input should be 'classification', 'regression' or 'ranking'",
         ),
         ('name = "demo"', "", "name: this key is required"),
         (

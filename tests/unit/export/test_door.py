@@ -10,7 +10,8 @@ from pathlib import Path
 import pytest
 
 import slipway_export
-from slipway_core.errors import ExportFailed, SourceNotFound
+from slipway_core.errors import ExportFailed, InvalidCard, SourceNotFound
+from slipway_export.sources import KINDS
 from support.export import onnx_card
 
 HEAVY = ("torch", "sklearn", "skl2onnx", "skops", "onnx", "onnxruntime", "pandas", "PIL")
@@ -107,6 +108,15 @@ def test_the_training_summary_goes_into_the_manifest_or_is_told_missing(tmp_path
     (tmp_path / "summary.json").write_text("{}")
     with pytest.raises(ExportFailed, match=r"summary\.json is no training summary"):
         slipway_export.export(card, repository=tmp_path / "repository")
+
+
+def test_a_kind_of_source_that_nobody_reads_is_refused_with_those_there_are(tmp_path: Path) -> None:
+    with pytest.raises(InvalidCard) as caught:
+        slipway_export.export(onnx_card(tmp_path, source={"kind": "pmml"}), repository=tmp_path / "repository")
+    assert (
+        str(caught.value) == f"linear: source.kind = 'pmml' is not valid: it must be one of {', '.join(sorted(KINDS))}"
+    )
+    assert not (tmp_path / "repository").exists()
 
 
 def test_a_label_of_several_lines_is_refused(tmp_path: Path) -> None:

@@ -11,6 +11,7 @@ import sys
 import zipfile
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -22,6 +23,7 @@ from slipway_core.errors import ExportFailed, UntrustedSource
 from slipway_export import Published, export
 from slipway_export.image_model.decoding import Preparation
 from slipway_export.runtime import Session
+from support import export_torch_modules as modules
 from support.export import card as card_of
 from support.export import iris_card, pixel_images
 from support.export_torch import SmallNet, save_program, torch_card
@@ -33,7 +35,10 @@ def program(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return save_program(tmp_path_factory.mktemp("program") / "net.pt2", SmallNet(), torch.zeros(2, 1, 8, 8))
 
 
-def refused(folder: Path, program: Path, error: type[ExportFailed] = ExportFailed, **changes: object) -> str:
+BESSEL = modules.Bessel.forward.__code__.co_firstlineno + 1
+
+
+def refused(folder: Path, program: Path, error: type[ExportFailed] = ExportFailed, **changes: Any) -> str:
     with pytest.raises(error) as caught:
         export(torch_card(folder, program, **changes), repository=folder / "repository")
     assert not (folder / "repository").exists()
@@ -141,8 +146,29 @@ def test_a_file_that_was_cut_off_is_told_in_one_line(tmp_path: Path, program: Pa
 
 def test_a_checkpoint_of_weights_is_no_program(tmp_path: Path) -> None:
     torch.save(SmallNet().state_dict(), tmp_path / "weights.pt2")
-    assert "is no archive of torch.export; write it with torch.export.save" in refused(
+    assert "weights.pt2 holds weights and no model; name what builds it: source.factory = " in refused(
         tmp_path, tmp_path / "weights.pt2"
+    )
+
+
+def test_a_program_that_was_saved_in_training_is_refused(tmp_path: Path) -> None:
+    shapes = ({0: torch.export.Dim("batch", min=1)},)
+    program = torch.export.export(SmallNet().train(), (torch.zeros(2, 1, 8, 8),), dynamic_shapes=shapes)
+    torch.export.save(program, tmp_path / "training.pt2")
+    message = refused(tmp_path, tmp_path / "training.pt2")
+    assert "the program works as in training (batch_norm at export_torch.py, line " in message
+    assert message.endswith(
+        "): its answers would be random or depend on their neighbours in the batch; call eval() before saving it, and "
+        "give functional forms training=self.training"
+    )
+
+
+def test_an_operator_that_onnx_lacks_is_named_with_its_line(tmp_path: Path) -> None:
+    program = save_program(tmp_path / "bessel.pt2", modules.Bessel(), torch.zeros(2, 1, 8, 8))
+    assert refused(tmp_path, program) == (
+        f"cannot export 'digits': ONNX has no operator for prims.bessel_j0 (export_torch_modules.py, line {BESSEL}); "
+        "write that step with other operators, or convert the model to ONNX yourself and give it as "
+        "source.kind = 'onnx'"
     )
 
 
