@@ -81,8 +81,8 @@ class SklearnPipeline:
     def read(cls, card: ModelCard, content: bytes) -> SklearnPipeline:
         """Load a skops file. Raises :class:`UntrustedSource` before anything of it is built."""
         path = str(card.source.path)
-        refuse_bomb(card, card.source.path, io.BytesIO(content), MOST_SCHEMA_BYTES, "schema.json")
-        refuse_bomb(card, card.source.path, io.BytesIO(content), MOST_BYTES)
+        refuse_bomb(card, card.source.file, io.BytesIO(content), MOST_SCHEMA_BYTES, "schema.json")
+        refuse_bomb(card, card.source.file, io.BytesIO(content), MOST_BYTES)
         try:
             unknown = skops.io.get_untrusted_types(data=content)
             refused = sorted(set(unknown) - TRUSTED)
