@@ -1,4 +1,4 @@
-"""The frontend as a child process of ``slipway up``: started, watched, replaced when it dies, and stopped."""
+"""The frontend as a child process of ``slipway up``: started, watched, replaced when it dies or hangs."""
 
 from __future__ import annotations
 
@@ -12,11 +12,13 @@ import urllib.request
 
 from slipway import show
 from slipway.child import start_child
+from slipway.heartbeat import Heartbeat
 from slipway_core.errors import CannotServe
 
 READY_TIMEOUT_S = 30.0
 DRAIN_S = 2.0
 STOP_TIMEOUT_S = DRAIN_S + 1.0
+HUNG_S = 15.0
 
 
 def free_port(host: str, port: int) -> int:
@@ -35,10 +37,11 @@ def free_port(host: str, port: int) -> int:
 class FrontendProcess:
     """The frontend; it dies with this process, also when that is killed.
 
-    ``address`` is its ``host:port`` for clients on this machine.
+    ``address`` is its ``host:port`` for clients on this machine. One that answers nothing for ``hung_s`` seconds is
+    killed.
     """
 
-    def __init__(self, host: str, port: int, triton_grpc: str) -> None:
+    def __init__(self, host: str, port: int, triton_grpc: str, hung_s: float = HUNG_S) -> None:
         from slipway_serving import ports
 
         self.address = ports.address(host, port)
@@ -49,11 +52,14 @@ class FrontendProcess:
             "SLIPWAY_DRAIN_S": f"{DRAIN_S:g}",
         }
         self.restarts = 0
-        self._process = self._started()
+        self._hung_s = hung_s
+        self._start()
 
-    def _started(self) -> subprocess.Popen[str]:
+    def _start(self) -> None:
         # Not the terminal's group: Ctrl-C reaches `slipway up` alone, which stops things in order.
-        return start_child([sys.executable, "-m", "slipway_frontend"], environment=self._environment, own_group=True)
+        command = [sys.executable, "-m", "slipway_frontend"]
+        self._process = start_child(command, environment=self._environment, own_group=True)
+        self._heartbeat = Heartbeat(self._process, self.address, self._hung_s)
 
     @property
     def pid(self) -> int:
@@ -77,15 +83,20 @@ class FrontendProcess:
         raise CannotServe(f"the frontend was not ready within {READY_TIMEOUT_S:g} s", "see its lines above")
 
     def revive(self) -> None:
-        """Start it again if it has died; a no-op while it lives."""
+        """Start it again if it has died or was killed because it hung; a no-op while it lives."""
         if self._process.poll() is None:
             return
         self.restarts += 1
-        show.note(f"the frontend died (exit code {self._process.returncode}); started again ({self.restarts})")
-        self._process = self._started()
+        self._heartbeat.stop()
+        died = f"died (exit code {self._process.returncode})"
+        if self._heartbeat.silent_s:
+            died = f"did not answer for {self._heartbeat.silent_s:g} s and was killed"
+        show.note(f"the frontend {died}; started again ({self.restarts})")
+        self._start()
 
     def stop(self) -> None:
         """Let requests in flight finish, then end it; killed when it takes longer than a few seconds."""
+        self._heartbeat.stop()
         if self._process.poll() is not None:
             return
         self._process.terminate()

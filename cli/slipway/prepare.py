@@ -23,6 +23,7 @@ from slipway_core.card import ModelCard
 from slipway_core.layout import ModelDirectory
 
 STOP_TIMEOUT_S = 5.0
+_LOCK = "slipway up"  # beside those of the models, none of which has a blank in its name
 
 
 def cards_here() -> dict[Path, ModelCard]:
@@ -35,14 +36,30 @@ def cards_here() -> dict[Path, ModelCard]:
 
 
 def prepare(cards: dict[Path, ModelCard], repository: Path) -> None:
-    """Make sure that a version of every model is published and live.
+    """Make sure that a version of every model is published and live; waits for another command that is about it.
 
     A published model whose source is gone stays as it is. Leaves the command with the verb's exit code when one
     fails; its line has been shown then. An interruption stops the verbs, which undo what they had begun.
     """
+    from slipway_export.durable import locked
+
+    if not _missing(cards, repository):
+        return
+    with locked(repository, _LOCK, _tell_waiting):
+        _make_all(_missing(cards, repository), repository)
+
+
+def _tell_waiting() -> None:
+    show.note("waiting for another `slipway up` that trains and exports for this repository")
+
+
+def _missing(cards: dict[Path, ModelCard], repository: Path) -> dict[Path, ModelCard]:
+    return {path: card for path, card in cards.items() if not _is_prepared(card, repository)}
+
+
+def _make_all(missing: dict[Path, ModelCard], repository: Path) -> None:
     from slipway_export import activate
 
-    missing = {path: card for path, card in cards.items() if not _is_prepared(card, repository)}
     if not missing:
         return
     verbs = _Verbs()

@@ -11,7 +11,7 @@ import typer
 from slipway import show
 from slipway.endings import stop_signals
 from slipway.frontend_process import FrontendProcess, free_port
-from slipway.greeting import first_request, raw_curl
+from slipway.greeting import greet
 from slipway.places import DEFAULT_REPOSITORY, RepositoryOption
 from slipway.prepare import cards_here, prepare
 from slipway.serve import (
@@ -23,7 +23,6 @@ from slipway.serve import (
     ServerOption,
     VerboseOption,
 )
-from slipway_core.card import ModelCard
 from slipway_core.errors import InvalidCard
 
 if TYPE_CHECKING:
@@ -76,7 +75,9 @@ def up(
         frontend = FrontendProcess(host, frontend_port, triton.grpc_address)
         try:
             frontend.wait_until_ready()
-            _greet(list(cards.values()), frontend.address, triton)
+            greet(cards.values(), frontend.address)
+            triton.check()
+            _show_addresses(frontend.address, triton)
             _warn(host, triton_host)
             _run(frontend, triton)
         finally:
@@ -108,23 +109,7 @@ def _is_loopback(host: str) -> bool:
         return host == "localhost"
 
 
-def _greet(cards: list[ModelCard], address: str, triton: Server) -> None:
-    """Ask each model once and print the answers, lines to paste, and the addresses."""
-    pastes: list[str] = []
-    for card in cards:
-        request = first_request(card, address)
-        if request is None:
-            show.note(f"{card.name}: not asked, its card names no example (or its samples are gone)")
-            continue
-        answer = request.send(address)
-        prediction = answer["predictions"][0]
-        chosen = prediction.get("label", prediction.get("value"))
-        show.line(f"{card.name}/{answer['version']} answers: {chosen}")
-        pastes.append(request.curl)
-    pastes += [line for card in cards if (line := raw_curl(card, address))]
-    show.line("\nTry these:")
-    for paste in pastes:
-        show.line(f"  {paste}")
+def _show_addresses(address: str, triton: Server) -> None:
     show.line(f"\npage      http://{address}/")
     show.line(f"API docs  http://{address}/docs")
     show.line(f"Triton    gRPC {triton.grpc_address}  HTTP http://{triton.http_address}")

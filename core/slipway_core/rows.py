@@ -9,6 +9,7 @@ from __future__ import annotations
 import csv
 import io
 import math
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from functools import cache
 from typing import Any, NoReturn
@@ -21,6 +22,10 @@ from slipway_core.tensors import Array, TensorSpec, numpy_dtype
 
 FEATURES_TENSOR = "features"
 _FLOATS = ("FP16", "FP32", "FP64")
+# Python's own float() and int() take "5_1", digits of other scripts, and words.
+_FLOAT = re.compile(r"[+-]?(?:[0-9]+(?:\.[0-9]*)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)?")
+_WHOLE = re.compile(r"[+-]?[0-9]{1,1000}")  # Python refuses to read thousands
+_BLANKS = " \t"
 _SEPARATORS = {";": "';'", "\t": "a tab", "|": "'|'"}
 _SHOWN = 60  # characters of what somebody sent that a message repeats
 
@@ -134,8 +139,9 @@ def rows_from_csv(text: str, features: Sequence[Feature]) -> list[dict[str, Any]
 
 
 def csv_rows(text: str, features: Sequence[Feature]) -> Iterator[dict[str, Any]]:
-    """Rows of a CSV with a header of feature names, one by one; empty cells of optional features count as missing.
+    """Rows of a CSV with a header of feature names, one by one; blanks around a cell do not count.
 
+    Numbers are decimal or scientific, in ASCII; empty cells of optional features count as missing.
     Raises :class:`InvalidInput` for an empty or ragged table or another kind of table, and :class:`InvalidValue`
     for a cell that is no number.
     """
@@ -150,7 +156,9 @@ def csv_rows(text: str, features: Sequence[Feature]) -> Iterator[dict[str, Any]]
             continue
         if len(line) != len(header):
             raise InvalidInput(f"line {number} of the CSV has {len(line)} cells, its header has {len(header)}")
-        yield {name: _cell(feature, cell.strip(), row) for (name, feature), cell in zip(columns, line, strict=True)}
+        yield {
+            name: _cell(feature, cell.strip(_BLANKS), row) for (name, feature), cell in zip(columns, line, strict=True)
+        }
         row += 1
 
 
@@ -177,7 +185,7 @@ def _refuse_header(header: Sequence[str], names: Sequence[str]) -> NoReturn:
 
 def _csv_lines(text: str) -> Iterator[tuple[int, list[str]]]:
     """Each line's number and cells."""
-    reader = csv.reader(io.StringIO(text))
+    reader = csv.reader(io.StringIO(text, newline=""))
     try:
         for line in reader:
             yield reader.line_num, line
@@ -192,7 +200,7 @@ def _cell(feature: Feature | None, cell: str, row: int) -> Any:
         return None
     if feature.datatype == "BOOL":
         return {"true": True, "1": True, "false": False, "0": False}.get(cell.lower(), cell)
-    try:
-        return float(cell) if feature.datatype in _FLOATS else int(cell)
-    except ValueError:
-        raise InvalidValue(row, feature.name, cell, _expected(feature)) from None
+    written, read = (_FLOAT, float) if feature.datatype in _FLOATS else (_WHOLE, int)
+    if not written.fullmatch(cell):
+        raise InvalidValue(row, feature.name, cell, _expected(feature))
+    return read(cell)

@@ -50,7 +50,7 @@ def create_app(settings: Settings, client: AsyncClient) -> FastAPI:
     ):
         app.include_router(router)
     errors.register(app, client.transport.address)
-    app.add_middleware(Edge, max_requests=settings.max_requests)
+    app.add_middleware(Edge, max_requests=settings.max_requests, max_held_bytes=settings.max_held_bytes)
     app.openapi = cache(lambda: documentation.schema(app))
     return app
 

@@ -1,4 +1,4 @@
-"""Request bodies as they arrive: only so many bytes, and within a time."""
+"""Request bodies as they arrive: only so many bytes, of one and of all together, and within a time."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ from starlette.types import Message
 
 from slipway_core.errors import InvalidInput
 from slipway_frontend.errors import TooLarge, TooSlow, UnsupportedContent
+from slipway_frontend.memory import Share
 from slipway_frontend.settings import Settings
 
 # What `curl -d` and `curl --data-binary` say when nobody told them better.
@@ -53,18 +54,22 @@ class Intake:
     async def parts(self, request: Request) -> AsyncGenerator[bytes]:
         """The body piece by piece.
 
-        Raises :class:`TooLarge` as soon as it is known to pass the limit, and :class:`TooSlow` at the deadline.
+        Raises :class:`TooLarge` as soon as it is known to pass the limit, :class:`NoRoom` as soon as it does not fit
+        beside the bodies of other requests, and :class:`TooSlow` at the deadline.
         """
         ends_at = asyncio.get_running_loop().time() + self.timeout_s
         announced, taken, more = _announced_bytes(request), 0, True
         if announced > self.max_bytes:
             raise self._too_large(cut=announced > 2 * self.max_bytes)
+        share: Share = request.state.memory
+        share.refuse_beyond(announced)
         while more:
             message = await self._received(request, ends_at)
             part, more = message.get("body", b""), message.get("more_body", False)
             taken += len(part)
             if taken > self.max_bytes:
                 raise self._too_large(cut=not await self._drained(request, more, ends_at))
+            share.take(len(part))
             yield part
 
     async def _received(self, request: Request, ends_at: float) -> Message:

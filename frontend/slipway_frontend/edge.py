@@ -1,4 +1,4 @@
-"""What wraps every request: its id, its line in the log, the limit of requests, and the last resort for a bug."""
+"""What wraps every request: its id, its line in the log, limits of all together, and the last resort for a bug."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ from starlette.requests import ClientDisconnect
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from slipway_frontend.answers import error_answer
+from slipway_frontend.memory import Memory
 
 REQUEST_ID = "X-Request-ID"
 _SANE_ID = re.compile(r"[\x21-\x7e]{1,128}")
@@ -23,10 +24,11 @@ log = logging.getLogger("slipway.frontend")
 class Edge:
     """The outermost layer of the app, as plain ASGI so that it also sees what the framework answers by itself."""
 
-    def __init__(self, app: ASGIApp, max_requests: int) -> None:
+    def __init__(self, app: ASGIApp, max_requests: int, max_held_bytes: int) -> None:
         self._app = app
         self._max_requests = max_requests
         self._in_work = 0
+        self._memory = Memory(max_held_bytes)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Pass a request on with an id; a bug becomes a 500 that hides its traceback."""
@@ -40,7 +42,7 @@ class Edge:
             if self._in_work > self._max_requests and scope["path"] not in _PROBES:
                 await self._busy()(scope, receive, exchange.send)
             else:
-                await self._app(scope, receive, exchange.send)
+                await self._passed_on(scope, receive, exchange.send)
         except ClientDisconnect:
             pass  # nobody is left to be told; the log has its line
         except Exception:
@@ -56,6 +58,12 @@ class Edge:
         finally:
             self._in_work -= 1
             exchange.write_log()
+
+    async def _passed_on(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """HEAD is asked as GET; the server, which still knows it as HEAD, sends no body."""
+        with self._memory.share() as share:
+            scope["state"]["memory"] = share
+            await self._app({**scope, "method": "GET"} if scope["method"] == "HEAD" else scope, receive, send)
 
     def _busy(self) -> ASGIApp:
         message = (

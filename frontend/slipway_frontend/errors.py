@@ -55,6 +55,20 @@ class TooSlow(SlipwayError):
         )
 
 
+class NoRoom(SlipwayError):
+    """The bodies of all requests together fill what they may; later there is room again."""
+
+    def __init__(self, max_bytes: int) -> None:
+        super().__init__(max_bytes)
+        self.max_bytes = max_bytes
+
+    def __str__(self) -> str:
+        return (
+            f"the bodies of the requests in work fill the {self.max_bytes} bytes they may take together; "
+            "try again, or raise SLIPWAY_MAX_HELD_BYTES"
+        )
+
+
 class UnsupportedContent(SlipwayError):
     """A body in a form that the route does not read."""
 
@@ -76,13 +90,14 @@ STATUS: dict[type[SlipwayError], int] = {
     UnsupportedContent: 415,
     InferenceFailed: 500,
     UnsupportedByServer: 501,
+    NoRoom: 503,
     Overloaded: 503,
     ServerUnavailable: 503,
     WorkerDied: 503,
     DeadlineExceeded: 504,
     SlipwayError: 500,
 }
-RETRY_AFTER_S: dict[type[SlipwayError], int] = {Overloaded: 1, ServerUnavailable: 2, WorkerDied: 5}
+RETRY_AFTER_S: dict[type[SlipwayError], int] = {NoRoom: 1, Overloaded: 1, ServerUnavailable: 2, WorkerDied: 5}
 
 
 def status_of(error: SlipwayError) -> int:

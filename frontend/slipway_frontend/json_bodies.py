@@ -16,6 +16,7 @@ from slipway_core.tensors import Array
 _SURROGATES = re.compile(
     r"\\\\|\\u[dD][89abAB][0-9a-fA-F]{2}\\u[dD][c-fC-F][0-9a-fA-F]{2}|\\u([dD][89a-fA-F][0-9a-fA-F]{2})"
 )
+_COLON_APART = re.compile(r'"[ \t\r\n]++:')
 
 
 def as_text(body: bytes) -> str:
@@ -28,13 +29,14 @@ def as_text(body: bytes) -> str:
         ) from None
 
 
-def as_json(text: str, for_each_object: Callable[[dict[str, Any]], Any] | None = None) -> Any:
+def as_json(text: str, for_each_object: Callable[[dict[str, Any]], Any] | None = None, distinct: bool = False) -> Any:
     """Parsed JSON; NaN and infinities are let through, because who reads the numbers can name their place.
 
-    Raises :class:`InvalidInput` that says where the JSON ends to be one.
+    Raises :class:`InvalidInput` that says where the JSON ends to be one, or, where names must be ``distinct``, which
+    one an object repeats. Where objects are many, :func:`refuse_repeated_names` costs less.
     """
     try:
-        value = json.loads(text, object_hook=for_each_object)
+        value = json.loads(text, object_hook=for_each_object, object_pairs_hook=_distinct if distinct else None)
     except json.JSONDecodeError as e:
         where = f"line {e.lineno} column {e.colno} (position {e.pos})"
         more = "; it must be one value, not one per line" if e.msg == "Extra data" else ""
@@ -59,9 +61,10 @@ def _refuse_lone_surrogates(text: str) -> None:
 def refuse_repeated_names(text: str, names: int) -> None:
     """JSON's own reader keeps the last of two equal names; ``names`` is how many it has kept.
 
-    Raises :class:`InvalidInput` that tells the name. Costs little as long as the text writes no ``":`` elsewhere.
+    Raises :class:`InvalidInput` that tells the name. Costs little as long as no string holds what looks like the end
+    of a name; no name escapes the count.
     """
-    if text.count('":') != names:
+    if text.count('":') + sum(1 for _ in _COLON_APART.finditer(text)) != names:
         json.loads(text, object_pairs_hook=_distinct)
 
 

@@ -51,7 +51,10 @@ class Connection(HttpToolsProtocol):
 
     def send_400_response(self, msg: str) -> None:
         """Refuse what is no HTTP; uvicorn's own text says no more than that."""
-        self._refuse(400, "this is not a valid HTTP/1.1 request; TLS and HTTP/2 are not spoken on this port")
+        self._refuse(400, "this is not valid HTTP/1.1, the only protocol that is spoken on this port")
+
+    def _unsupported_upgrade_warning(self) -> None:
+        """The request is answered over HTTP/1.1; uvicorn would log for each what to install for websockets."""
 
     # uvicorn annotates neither as what they are before the first request: None.
     def _at_work(self) -> bool:

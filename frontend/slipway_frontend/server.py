@@ -31,6 +31,7 @@ def run(settings: Settings) -> None:
     config = uvicorn.Config(
         create_app(settings, client),
         http=connections(settings.receive_timeout_s),
+        ws="none",
         log_config=None,
         access_log=False,
         lifespan="on",

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 PREFIX = "SLIPWAY_"
@@ -25,6 +26,11 @@ class Settings(BaseSettings):
     )
     max_text_bytes: int = Field(default=8 * 2**20, ge=1024, description="largest JSON or CSV body in bytes")
     max_binary_bytes: int = Field(default=64 * 2**20, ge=1024, description="largest body of images in bytes")
+    max_held_bytes: int = Field(
+        default=512 * 2**20,
+        validate_default=True,
+        description="most bytes of bodies held at once, of all requests together; more are answered 503",
+    )
     max_rows: int = Field(default=50_000, ge=1, description="most rows in one predict call")
     max_row_bytes: int = Field(default=2**20, ge=1024, description="largest row in a JSON body, in bytes")
     max_images: int = Field(default=256, ge=1, description="most images in one classify call")
@@ -35,6 +41,15 @@ class Settings(BaseSettings):
     log_level: Literal["debug", "info", "warning", "error"] = Field(
         default="info", description="debug adds health checks; warning shows failures only"
     )
+
+    @field_validator("max_held_bytes")
+    @classmethod
+    def _holds_the_largest_body(cls, value: int, info: ValidationInfo) -> int:
+        for name in ("max_text_bytes", "max_binary_bytes"):
+            if value < info.data.get(name, 0):  # absent where it is not valid itself, which is told first
+                least = {"setting": _variable(name), "bytes": info.data[name]}
+                raise PydanticCustomError("too_small", "it must be at least {setting}, {bytes}", least)
+        return value
 
 
 def explained() -> str:

@@ -32,6 +32,8 @@ _TAKES: dict[str, frozenset[type]] = {
 _WORDS = {bool: "true or false", int: "a whole number", float: "a fraction", str: "a string"}
 _MAX_DIMENSIONS = 32
 _MAX_PARTS = 250_000
+# Triton would read and write any process's region that is registered with it.
+_SHARED_MEMORY = "shared_memory_"
 _SLICE = 10_000  # elements that become an array in one step
 
 
@@ -39,7 +41,7 @@ def request_of(text: bytes, model: str, version: str) -> pb.ModelInferRequest:
     """The message for a JSON body. Raises :class:`InvalidInput` that names the input and what is wrong with it."""
     if len(text) > LARGE_BYTES:
         _refuse_many_parts(text)
-    body = _object(as_json(as_text(text)), "the body")
+    body = _object(as_json(as_text(text), distinct=True), "the body")
     request = pb.ModelInferRequest(model_name=model, model_version=version, id=_text(body.get("id", ""), "'id'"))
     _set_parameters(request.parameters, body.get("parameters"), "'parameters'")
     inputs = body.get("inputs")
@@ -200,6 +202,8 @@ def _set_parameters(to: Any, given: Any, where: str) -> None:
     for key, value in _object(given, where).items():
         if key.startswith("triton_"):
             raise InvalidInput(f"{where}: names that start with 'triton_' are Triton's own, got {key[:100]!r}")
+        if key.startswith(_SHARED_MEMORY):
+            raise InvalidInput(f"{where}: {key[:100]!r}: shared memory is not offered here; send the data itself")
         if isinstance(value, bool):
             to[key].bool_param = value
         elif isinstance(value, int) and -(2**63) <= value < 2**63:

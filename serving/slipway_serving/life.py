@@ -141,13 +141,21 @@ class Life:
             self._pulse = None
 
     def _watch(self, client: Client) -> None:
-        """Have dead workers replaced. In a container they cannot be seen from outside."""
+        """Have dead and frozen workers replaced. In a container they cannot be seen from outside."""
         if isinstance(self._plan.installation, Docker):
             return
         from slipway_serving.watchdog import Watchdog, Watched
 
         options = self._plan.options
-        watched = Watched(self.pid, self._repository, client, self.grpc_address, options.lost_workers, self._put_down)
+        watched = Watched(
+            pid=self.pid,
+            repository=self._repository,
+            client=client,
+            address=self.grpc_address,
+            lost_workers=options.lost_workers,
+            hung_s=options.hung_s,
+            put_down=self._put_down,
+        )
         self._watchdog = Watchdog(watched, self._restarts, options.log)
         self._watchdog.start()
 

@@ -38,8 +38,9 @@ class ServeOptions:
     take when the server stops. ``keep_going`` serves what can be served when a model is broken; otherwise one broken
     model refuses the start. A Triton that dies ``deaths_per_minute`` times within a minute is given up, before that it
     is started again; so is one that answers nothing for ``hung_s`` seconds, and one that holds the memory of
-    ``lost_workers`` dead workers, which Triton keeps of those that die at work. ``log`` gets Triton's log and slipway's
-    own, line by line, from any thread; a line that it cannot write is lost, and nothing else.
+    ``lost_workers`` dead workers, which Triton keeps of those that die at work. A worker that a signal has stopped for
+    ``hung_s`` seconds is replaced as a dead one is. ``log`` gets Triton's log and slipway's own, line by line, from any
+    thread; a line that it cannot write is lost, and nothing else.
     """
 
     repository: Path

@@ -135,6 +135,50 @@ def test_a_port_in_use_is_refused_in_one_line_before_anything_is_trained(
     assert list(tmp_path.iterdir()) == []
 
 
+def test_one_invalid_card_among_several_is_refused_in_one_line_before_any_work(tmp_path: Path) -> None:
+    _only_iris(tmp_path)
+    (tmp_path / "cards" / "tulip.toml").write_text('name = "tulip"\ntask = "guessing"\n')
+    done = subprocess.run(
+        [*SLIPWAY, "up", *FREE_PORTS], cwd=tmp_path, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 2
+    assert done.stdout == ""
+    assert re.fullmatch(r"slipway: cards/tulip.toml: .*\n", done.stderr), done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ["cards"]
+
+
+def test_a_card_with_a_wrong_example_is_told_and_its_model_is_served(prepared: Path) -> None:
+    _only_iris(prepared)
+    card = prepared / "cards" / "iris.toml"
+    card.write_text(re.sub(r"example = [\d.]+", 'example = "tall"', card.read_text(), count=1))
+    with running_stack(prepared) as stack:
+        assert (
+            len(re.findall(r"^model 'iris' failed: the frontend answered 400: .*tall.*$", stack.complained, re.M)) == 1
+        )
+        assert "Try these:" not in stack.said
+        assert stack.http("/v1/models/iris")[0] == 200
+
+
+def test_several_at_once_in_one_folder_train_and_publish_once(tmp_path: Path) -> None:
+    _only_iris(tmp_path)
+    first = begin_stack(tmp_path)
+    wait_for(lambda: TRAINING.said in first.said, 120, "training never began")
+    training = [pid for pid in _family(first.process.pid) if " train " in _command_line(pid)]
+    for pid in training:
+        os.kill(pid, signal.SIGSTOP)  # until the other one has come that far
+    second = begin_stack(tmp_path)
+    try:
+        wait_for(lambda: "waiting for another `slipway up`" in second.complained, 60, "the other one does not wait")
+    finally:
+        for pid in training:
+            os.kill(pid, signal.SIGCONT)
+    for stack in (first, second):
+        wait_for(lambda stack=stack: STARTING.said in stack.complained, 120, "it never came to start Triton")
+        stack.stop(signal.SIGTERM)
+    assert " | " not in second.said, "no verb ran for any model"
+    assert ModelDirectory(tmp_path / "model_repository", "iris").versions() == [1]
+
+
 @dataclass(frozen=True)
 class Phase:
     """What `slipway up` is doing when it is interrupted: what must be there before, and what it says by then."""

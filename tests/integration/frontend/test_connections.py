@@ -62,15 +62,25 @@ def error_of(answer: bytes, status: int) -> str:
         b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03",
         b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n",
         b"GET \xff HTTP/1.1\r\n\r\n",
+        HEAD + b"Content-Length: 2\r\nContent-Length: 3\r\n\r\n{}",
+        HEAD + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n",
     ],
-    ids=["text", "tls", "http2", "no-path"],
+    ids=["text", "tls", "http2", "no-path", "two-lengths", "chunk"],
 )
 def test_what_is_no_http_is_refused_like_everything_else(frontend: FrontendProcess, sent: bytes) -> None:
     with socket.create_connection(frontend.address, timeout=10) as connection:
         connection.sendall(sent)
         assert error_of(answers(connection), 400) == (
-            "this is not a valid HTTP/1.1 request; TLS and HTTP/2 are not spoken on this port"
+            "this is not valid HTTP/1.1, the only protocol that is spoken on this port"
         )
+
+
+def test_a_head_brings_no_body(frontend: FrontendProcess) -> None:
+    with socket.create_connection(frontend.address, timeout=10) as connection:
+        connection.sendall(b"HEAD /healthz HTTP/1.1\r\nHost: frontend\r\nConnection: close\r\n\r\n")
+        head, _, body = answers(connection).partition(b"\r\n\r\n")
+    assert head.startswith(b"HTTP/1.1 200 ") and b"\r\ncontent-length: 15" in head
+    assert body == b""
 
 
 @pytest.mark.parametrize(
@@ -102,6 +112,8 @@ def test_a_client_that_trickles_is_cut_off_with_a_408(frontend: FrontendProcess,
                 answer = connection.recv(65536)
             with suppress(ConnectionError, TimeoutError):
                 connection.sendall(drop)
+        connection.settimeout(10)
+        answer += answers(connection)
     assert error_of(answer, 408).startswith(LATE)
 
 

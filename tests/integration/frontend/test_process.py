@@ -200,6 +200,30 @@ def test_a_request_that_never_ends_does_not_hold_up_the_end(triton: InProcessTri
         triton.scripts.clear()
 
 
+def test_an_upgrade_is_answered_as_plain_http_and_logs_no_advice_of_others(triton: InProcessTriton) -> None:
+    upgrade = {"Connection": "Upgrade", "Upgrade": "websocket", "Sec-WebSocket-Key": "x", "Sec-WebSocket-Version": "13"}
+    with frontend_process(triton.address) as frontend:
+        assert httpx.get(f"{frontend.url}/v1/models/iris", headers=upgrade).status_code == 200
+        frontend.process.terminate()
+        logged = frontend.process.communicate(timeout=10)[1]
+    assert re.fullmatch(r"\S+ \S+ INFO GET '/v1/models/iris' 200 \S+ ms \w+\n", logged), logged
+
+
+def test_half_a_body_takes_memory_until_its_client_is_gone(triton: InProcessTriton) -> None:
+    limits = {f"SLIPWAY_MAX_{what}_BYTES": "200000" for what in ("HELD", "TEXT", "BINARY")}
+
+    def answered() -> int:
+        return httpx.post(f"{frontend.url}/v1/models/digits/classify", content=b"\x89PNG".ljust(200_000)).status_code
+
+    with frontend_process(triton.address, **limits) as frontend:
+        assert answered() == 200
+        head = f"POST {PREDICT} HTTP/1.1\r\nHost: frontend\r\nContent-Length: 200000\r\n\r\n"
+        with socket.create_connection(frontend.address, timeout=10) as connection:
+            connection.sendall(head.encode() + b" " * 100_000)
+            wait_for(lambda: answered() == 503)
+        wait_for(lambda: answered() == 200)
+
+
 def test_a_port_in_use_is_one_clear_line_and_exit_code_1() -> None:
     with socket.socket() as taken:
         taken.bind(("127.0.0.1", 0))

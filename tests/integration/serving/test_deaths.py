@@ -237,6 +237,25 @@ def test_a_triton_that_hangs_is_killed_and_started_again_though_nobody_can_log_i
     assert "Triton did not answer for 3 s and was killed; starting it again" in lines
 
 
+def test_a_worker_that_was_stopped_is_killed_and_replaced_in_one_line(tmp_path: Path) -> None:
+    publish_python(tmp_path, "echo", ECHO, PAIR)
+    with start_triton(tmp_path, hung_s=3) as triton, Client(triton.grpc, deadline_s=10) as client:
+        (worker,) = workers(triton.server, "echo")
+        os.kill(worker, signal.SIGSTOP)
+        wait_until(
+            lambda: triton.server.restarts.get("echo", 0) + triton.server.triton_restarts > 0,
+            20,
+            "nobody noticed the stopped worker",
+        )
+        assert not alive(worker)
+        assert client.infer("echo", ONE).tensors["y"].tolist() == [[1, 1]]
+    about = [line for line in triton.lines if "its worker" in line]
+    assert len(about) == 1, triton.lines
+    assert about[0].startswith(
+        f"model 'echo': its worker (pid {worker}) was stopped for 3 s and was killed; loaded anew"
+    )
+
+
 def test_a_triton_that_holds_the_memory_of_dead_workers_is_started_again(tmp_path: Path) -> None:
     """It keeps the region of each worker that dies at work."""
     publish_python(tmp_path, "echo", ECHO, PAIR)

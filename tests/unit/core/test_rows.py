@@ -141,6 +141,51 @@ def test_a_wrong_csv_is_refused(text: str, message: str) -> None:
     assert str(caught.value) == message
 
 
+NO_NUMBERS = [
+    "5_1",
+    "\u0665",
+    "5\uff11",
+    "\xa05",
+    "5\x0b",
+    "nan",
+    "-inf",
+    "0x10",
+    "1e",
+    ".",
+    "1,5",
+    "--1",
+    "1 2",
+    "1\x00",
+]
+
+
+@pytest.mark.parametrize("cell", NO_NUMBERS)
+@pytest.mark.parametrize("feature", [FEATURES[0], MIXED[0]], ids=["float", "whole"])
+def test_a_cell_is_a_number_in_plain_ascii_or_refused_by_row_and_feature(feature: Feature, cell: str) -> None:
+    with pytest.raises(InvalidValue) as caught:
+        rows_from_csv(f'{feature.name}\n7\n"{cell}"\n', [feature])
+    assert (caught.value.row, caught.value.name, caught.value.value) == (1, feature.name, cell)
+
+
+@pytest.mark.parametrize("cell", ["9" * 5_000, "1.0", "1e2", "+", ""])
+def test_a_cell_of_a_whole_number_is_digits_alone(cell: str) -> None:
+    with pytest.raises(InvalidValue, match="row 0: feature 'age' must be a whole number"):
+        rows_to_tensors(MIXED[:1], rows_from_csv(f'age\n"{cell}"\n', MIXED[:1]))
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False), st.integers(-(10**30), 10**30))
+def test_every_number_that_python_writes_is_read_back(fraction: float, whole: int) -> None:
+    features = (FEATURES[0], MIXED[0])
+    (row,) = rows_from_csv(f"length,age\n {fraction!r},\t{whole:+d} \n", features)
+    assert row == {"length": fraction, "age": whole}
+
+
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_lines_end_in_any_of_the_three_ways(end: str) -> None:
+    text = end.join(["length,width", "1,2", "", "3,4", ""])
+    assert rows_from_csv(text, FEATURES) == [{"length": 1.0, "width": 2.0}, {"length": 3.0, "width": 4.0}]
+
+
 def test_the_rows_of_a_csv_are_read_as_they_are_asked_for() -> None:
     rows = csv_rows("length,width\n1,2\n3,wrong\n", FEATURES)
     assert next(rows) == {"length": 1.0, "width": 2.0}

@@ -22,6 +22,12 @@ from slipway_frontend.__main__ import main
         ),
         ([], {"SLIPWAY_DEADLINE_S": "0"}, 2, "SLIPWAY_DEADLINE_S = '0' is not valid: Input should be greater than 0"),
         (
+            [],
+            {"SLIPWAY_MAX_BINARY_BYTES": "600000000"},
+            2,
+            "SLIPWAY_MAX_HELD_BYTES = 536870912 is not valid: it must be at least SLIPWAY_MAX_BINARY_BYTES, 600000000",
+        ),
+        (
             ["--triton", "http://localhost:8000"],
             {},
             1,

@@ -148,6 +148,12 @@ def test_a_wrong_method_is_refused_with_the_right_one(app: InProcess) -> None:
     assert answer.headers["allow"] == "POST"
 
 
+@pytest.mark.parametrize("path", ["/", "/healthz", "/v1/models", "/docs", "/v2/models/iris", "/openapi.json"])
+def test_what_can_be_got_has_a_head(app: InProcess, path: str) -> None:
+    head, got = app.ask("HEAD", path), app.get(path)
+    assert (head.status_code, head.headers["content-length"]) == (200, got.headers["content-length"])
+
+
 def raw_answer(app: FastAPI, *received: dict[str, Any]) -> list[Any]:
     """What the app sends when a server hands it exactly these messages, and then nothing more."""
     scope = {"type": "http", "method": "POST", "path": PREDICT, "raw_path": PREDICT.encode(), "headers": []}

@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import json
 import threading
-from collections.abc import AsyncIterator
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass, replace
+from typing import Any
 
 import httpx
 import pytest
 
 from slipway_client import FakeTransport, rpcs
+from slipway_core.errors import InferenceFailed
 from slipway_frontend.offload import LARGE_BYTES, offloaded
-from support.frontend import IRIS_ROW, InProcess, error_of, fake_triton
+from support.frontend import IRIS_ROW, InProcess, by_petal_length, error_of, fake_triton
 
 PREDICT, CLASSIFY, INFER = "/v1/models/iris/predict", "/v1/models/digits/classify", "/v2/models/iris/infer"
 
@@ -174,3 +176,108 @@ def test_more_requests_than_the_setting_allows_are_answered_503_but_never_probes
     )
     assert second.headers["retry-after"] == "1"
     assert (first.status_code, probe.status_code, third.status_code) == (200, 200, 200)
+
+
+HELD = 4096
+FULL = (
+    "the bodies of the requests in work fill the 4096 bytes they may take together; "
+    "try again, or raise SLIPWAY_MAX_HELD_BYTES"
+)
+
+
+def holding_little(triton: FakeTransport, **settings: float) -> InProcess:
+    return InProcess.before(triton, max_held_bytes=HELD, max_text_bytes=HELD, max_binary_bytes=HELD, **settings)
+
+
+@dataclass
+class Upload:
+    """A client that stops in the middle of a body whose length it has not announced."""
+
+    answer: asyncio.Task[httpx.Response]
+    released: asyncio.Event
+
+    @classmethod
+    async def begun(cls, client: httpx.AsyncClient, sent: bytes, rest: bytes) -> Upload:
+        arrived, released = asyncio.Event(), asyncio.Event()
+
+        async def body() -> AsyncIterator[bytes]:
+            yield sent
+            arrived.set()
+            await released.wait()
+            yield rest
+
+        answer = asyncio.create_task(client.post(PREDICT, content=body()))
+        await arrived.wait()
+        return cls(answer, released)
+
+    async def ended(self) -> httpx.Response:
+        self.released.set()
+        return await self.answer
+
+
+def test_bodies_that_would_pass_the_memory_together_are_answered_503(triton: FakeTransport) -> None:
+    rows = json.dumps({"rows": [IRIS_ROW]}).encode()
+
+    async def asked() -> None:
+        transport = httpx.ASGITransport(holding_little(triton).app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://frontend") as client:
+            small = await Upload.begun(client, rows.ljust(1500), b"")
+            growing = await Upload.begun(client, rows.ljust(1500), b" " * 1500)
+            assert (await client.post(CLASSIFY, content=b"\x89PNG".ljust(1096))).status_code == 200
+            one_byte_more = await client.post(CLASSIFY, content=b"\x89PNG".ljust(1097))
+            assert error_of(one_byte_more, 503) == FULL
+            assert one_byte_more.headers["retry-after"] == "1"
+            assert error_of(await growing.ended(), 503) == FULL, "it is told where it does not fit any more"
+            assert (await small.ended()).status_code == 200
+
+    asyncio.run(asked())
+
+
+def refused(_: object) -> dict[str, object]:
+    raise InferenceFailed("iris", "boom")
+
+
+def broken(_: object) -> dict[str, object]:
+    raise KeyError("a bug")
+
+
+FILLING = json.dumps({"rows": [IRIS_ROW]}).encode().ljust(HELD)
+
+
+@pytest.mark.parametrize(
+    ("body", "answer", "status"),
+    [
+        (FILLING, by_petal_length, 200),
+        (FILLING, refused, 500),
+        (FILLING, broken, 500),
+        (b" " * HELD, by_petal_length, 400),
+        (FILLING + b" ", by_petal_length, 413),
+    ],
+    ids=["answered", "failed", "bug", "no-json", "too-large"],
+)
+def test_what_a_request_held_is_free_after_its_end(
+    triton: FakeTransport, body: bytes, answer: Callable[..., Any], status: int
+) -> None:
+    triton.models["iris"] = replace(triton.models["iris"], answer=answer)
+    app = holding_little(triton)
+
+    async def parts() -> AsyncIterator[bytes]:
+        yield body[:100]
+        yield body[100:HELD]
+        yield body[HELD:]
+
+    for _ in range(2):
+        assert app.post(PREDICT, content=parts()).status_code == status
+    assert app.post(CLASSIFY, files={"file": b"\x89PNG".ljust(HELD - 500)}).status_code == 200
+    assert app.post(CLASSIFY, content=b"\x89PNG".ljust(HELD)).status_code == 200
+
+
+def test_what_a_request_held_is_free_after_it_was_cut_off(triton: FakeTransport) -> None:
+    app = holding_little(triton, receive_timeout_s=0.05)
+
+    async def stalling() -> AsyncIterator[bytes]:
+        yield FILLING
+        await asyncio.Event().wait()
+
+    error_of(app.post(PREDICT, content=stalling()), 408)
+    assert app.post(CLASSIFY, content=b"\x89PNG".ljust(HELD)).status_code == 200

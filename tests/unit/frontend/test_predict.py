@@ -220,7 +220,10 @@ def test_one_object_per_line_is_refused_with_the_form_that_is_read(app: InProces
     [
         ('{"rows": [{"a": 1, "a": 2}]}', "a"),
         ('{"rows": [{"a" : 1, "b" : 1, "a" : 1}]}', "a"),
+        ('{"rows": [{"a" : 1, "a":2}]}', "a"),
+        ('{"rows": [{"a":1, "a"\t\r\n:2}]}', "a"),
         ('{"rows": [{}], "rows": [{}]}', "rows"),
+        ('{"rows" :[],"rows":[{}]}', "rows"),
     ],
 )
 def test_a_name_given_twice_is_refused(app: InProcess, body: str, name: str, large: bool) -> None:
@@ -233,6 +236,11 @@ def test_a_name_given_twice_is_refused(app: InProcess, body: str, name: str, lar
 def test_a_string_that_looks_like_names_is_no_name(app: InProcess) -> None:
     told = error_of(app.post(PREDICT, content=json.dumps({"rows": [row(sepal_length='{"a": 1, "a": 2}')]})), 400)
     assert told == """row 0: feature 'sepal_length' must be a finite number (cm), got '{"a": 1, "a": 2}'"""
+
+
+def test_a_space_before_a_colon_is_no_second_name(app: InProcess) -> None:
+    body = json.dumps({"rows": [row()]}, separators=(",", " : "))
+    assert app.post(PREDICT, content=body).status_code == 200
 
 
 def test_a_model_that_is_being_loaded_is_a_503_and_no_404(app: InProcess, triton: FakeTransport) -> None:

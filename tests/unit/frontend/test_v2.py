@@ -115,6 +115,41 @@ def test_parameters_reach_triton_with_their_types(app: InProcess, triton: FakeTr
     assert sent.outputs[0].parameters["classification"].int64_param == 2
 
 
+@pytest.mark.parametrize("name", ["region", "byte_size", "offset"])
+@pytest.mark.parametrize("place", ["inputs", "outputs", "the request"])
+def test_no_client_reaches_memory_that_others_share_with_triton(
+    app: InProcess, triton: FakeTransport, place: str, name: str
+) -> None:
+    parameters = {"parameters": {f"shared_memory_{name}": 1}}
+    request: dict[str, Any] = {"inputs": [tensor("FP32", [1.0])], "outputs": [{"name": "x"}]}
+    (request if place == "the request" else request[place][0]).update(parameters)
+    where = {"inputs": "input 'x': ", "outputs": "output 0: "}.get(place, "")
+    assert error_of(app.post(INFER, json=request), 400) == (
+        f"{where}'parameters': 'shared_memory_{name}': shared memory is not offered here; send the data itself"
+    )
+    assert triton.requests(rpcs.MODEL_INFER) == []
+
+
+@pytest.mark.parametrize("large", [False, True])
+@pytest.mark.parametrize(
+    ("was", "twice"),
+    [
+        ('"data":', '"data":[2.0],"data" :'),
+        ('"priority":', '"priority":1,"priority":'),
+        ('"inputs":', '"inputs" :[],"inputs":'),
+    ],
+)
+def test_a_name_given_twice_is_refused(
+    app: InProcess, triton: FakeTransport, was: str, twice: str, large: bool
+) -> None:
+    request = {"parameters": {"priority": 2}, "inputs": [tensor("FP32", [1.0])]}
+    body = json.dumps(request).replace(was, twice) + " " * 300_000 * large
+    assert error_of(app.post(INFER, content=body), 400) == (
+        f"{was[1:-2]!r} is named twice in one object of the body; which value is meant?"
+    )
+    assert triton.requests(rpcs.MODEL_INFER) == []
+
+
 def test_a_version_in_the_path_is_the_one_asked(app: InProcess) -> None:
     request = {"inputs": [tensor("FP32", [1.0])]}
     assert app.post("/v2/models/echo/versions/1/infer", json=request).json()["model_version"] == "1"

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import signal
 import socket
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,7 +18,7 @@ from slipway_serving import _guardian, check_machine
 from slipway_serving.patience import pause_before
 from slipway_serving.ports import address, free_port, holder_of, problem_with
 from slipway_serving.watchdog import Roll
-from slipway_serving.workers import Child, children_of, in_words
+from slipway_serving.workers import RESCAN_S, Child, Family, children_of, in_words
 from support.triton import alive, descendants, wait_until
 
 Guarded = Callable[..., subprocess.Popen[bytes]]
@@ -145,6 +147,60 @@ def test_the_roll_forgets_a_worker_that_was_collected(worker: tuple[subprocess.P
     assert roll.look(children_of(os.getpid()), 10.0) == []
     assert roll.look(children_of(os.getpid()), 20.0) == []
     assert roll.alive == {}
+
+
+def test_the_roll_tells_a_worker_that_stays_stopped_and_not_one_under_a_debugger(
+    worker: tuple[subprocess.Popen[bytes], Path],
+) -> None:
+    process, repository = worker
+    roll = Roll(repository)
+    wait_until(lambda: roll.look(children_of(os.getpid()), 0) == [] and bool(roll.alive), 5, "the worker is not seen")
+
+    def frozen_after(seconds: range) -> list[int]:
+        return [now for now in seconds if roll.frozen(children_of(os.getpid()), float(now), hung_s=2)]
+
+    process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: _letter(process.pid) == "T", 5, "the worker does not stop")
+    assert frozen_after(range(10, 14)) == [12, 13]
+    process.send_signal(signal.SIGCONT)
+    wait_until(lambda: _letter(process.pid) != "T", 5, "the worker does not go on")
+    assert frozen_after(range(14, 20)) == []
+    with _debugged(process.pid):
+        assert frozen_after(range(20, 30)) == []
+    process.send_signal(signal.SIGSTOP)
+    wait_until(lambda: _letter(process.pid) == "T", 5, "the worker does not stop")
+    assert roll.frozen(children_of(os.getpid()), 30.0, hung_s=2) == []
+    assert roll.frozen(children_of(os.getpid()), 900.0, hung_s=2) == [], "nobody looked meanwhile"
+
+
+@contextmanager
+def _debugged(pid: int) -> Iterator[None]:
+    libc = ctypes.CDLL(None, use_errno=True)
+    attach, detach = 16, 17
+    assert libc.ptrace(attach, pid, None, None) == 0, os.strerror(ctypes.get_errno())
+    try:
+        wait_until(lambda: _letter(pid) == "t", 5, "the debugger does not stop it")
+        yield
+    finally:
+        libc.ptrace(detach, pid, None, None)
+
+
+def test_a_family_tells_a_child_that_has_just_been_born_stopped_or_died() -> None:
+    family = Family(os.getpid())
+    assert os.getpid() not in [child.pid for child in family.members(0)]
+    with subprocess.Popen(["sleep", "60"]) as process:
+        try:
+            seen = {child.pid: child for child in family.members(RESCAN_S)}
+            assert seen[process.pid].status is None
+            assert not seen[process.pid].stopped
+            process.send_signal(signal.SIGSTOP)
+            wait_until(lambda: _letter(process.pid) == "T", 5, "it does not stop")
+            assert {child.pid: child for child in family.members(RESCAN_S)}[process.pid].stopped
+        finally:
+            process.kill()
+        wait_until(lambda: _letter(process.pid) == "Z", 5, "it does not die")
+        assert {child.pid: child for child in family.members(RESCAN_S)}[process.pid].status == -9
+    assert process.pid not in [child.pid for child in family.members(RESCAN_S)]
 
 
 def _child(pid: int) -> Child:
