@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -61,12 +63,14 @@ _REASONS: dict[str, str] = dict.fromkeys(
     ("RMSEWithUncertainty", "MultiRMSE", "MultiLogloss", "MultiCrossEntropy"), _SEVERAL
 )
 _REMEDY = "write it with model.save_model('model.cbm')"
+_LONGEST_S = 600  # of reading one file, however large
 
 
 def read(card: ModelCard, content: bytes) -> BoostedModel:
     """Load a ``.cbm`` file. Raises :class:`ExportFailed`."""
     if not content.startswith(b"CBM1"):
         damaged(card, "CatBoost .cbm file", f"{_REMEDY} (pickles are not read)")
+    described = _described(card, content)
     model = catboost.CatBoost()
     try:
         model.load_model(blob=content)
@@ -80,11 +84,13 @@ def read(card: ModelCard, content: bytes) -> BoostedModel:
     _refuse_other_features(card, model)
     names: list[str] = list(model.feature_names_ or ())
     check_features(card, len(names), [] if names == [str(at) for at in range(len(names))] else names)
-    return _model(card, model, objective, float(metadata.get("binclass_probability_threshold", 0.5)))
+    assert described is not None  # of numbers alone
+    return _model(card, model, described, objective, float(metadata.get("binclass_probability_threshold", 0.5)))
 
 
-def _model(card: ModelCard, model: Any, objective: Objective, threshold: float) -> BoostedModel:
-    described = _as_json(model)
+def _model(
+    card: ModelCard, model: Any, described: dict[str, Any], objective: Objective, threshold: float
+) -> BoostedModel:
     forest = _forest(described, len(card.inputs))
     check_outputs(card, len(forest.base))
     labels: list[Any] = model.classes_.tolist() if card.task == "classification" else []
@@ -123,12 +129,19 @@ def _refuse_other_features(card: ModelCard, model: Any) -> None:
             )
 
 
-def _as_json(model: Any) -> dict[str, Any]:
-    """The trees as the library itself describes them."""
+def _described(card: ModelCard, content: bytes) -> dict[str, Any] | None:
+    """The trees as the library itself describes them; None for a model that takes more than numbers."""
     with TemporaryDirectory() as folder:
-        path = Path(folder) / "model.json"
-        model.save_model(str(path), format="json")
-        return json.loads(path.read_text(encoding="utf-8"))
+        source, trees = Path(folder) / "model.cbm", Path(folder) / "trees.json"
+        source.write_bytes(content)
+        command = [sys.executable, str(Path(__file__).with_name("catboost_child.py")), str(source), str(trees)]
+        try:
+            ended = subprocess.run(command, capture_output=True, check=False, timeout=_LONGEST_S)
+            if ended.returncode != 0:
+                damaged(card, "CatBoost .cbm file", _REMEDY)
+            return json.loads(trees.read_text(encoding="utf-8")) if trees.exists() else None
+        except (subprocess.TimeoutExpired, ValueError):
+            damaged(card, "CatBoost .cbm file", _REMEDY)
 
 
 def _forest(described: dict[str, Any], features: int) -> Forest:

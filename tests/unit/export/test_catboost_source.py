@@ -158,6 +158,17 @@ def test_a_file_that_was_cut_off_is_told_in_one_line(tmp_path: Path, share: floa
     assert refused(tmp_path, card) == DAMAGED
 
 
+@pytest.mark.parametrize("levels", [b"\x83\0\0\0", b"\x03\0\0\x70"])
+def test_a_tree_of_more_levels_than_there_are_is_told_and_does_not_end_the_process(
+    tmp_path: Path, levels: bytes
+) -> None:
+    of_six_trees = b"\x03\0\0\0" * 6
+    content = saved(trained("RMSE"), tmp_path)
+    assert content.count(of_six_trees) == 1
+    wrong = content.replace(of_six_trees, levels + of_six_trees[4:])
+    assert refused(tmp_path, trees_card(tmp_path, "catboost", wrong, X)) == DAMAGED
+
+
 @pytest.mark.parametrize("content", [b"\x80\x04cos\nsystem\n.", b'{"oblivious_trees": []}', b"CBM0" + bytes(100)])
 def test_other_files_are_refused(tmp_path: Path, content: bytes) -> None:
     told = refused(tmp_path, trees_card(tmp_path, "catboost", content, X))
