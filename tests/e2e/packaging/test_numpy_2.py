@@ -13,7 +13,7 @@ ROOMS = ("core", "client", "frontend", "export")
 def numpy_2(tmp_path_factory: pytest.TempPathFactory) -> Environment:
     environment = new_environment(tmp_path_factory.mktemp("numpy2") / "env")
     environment.install(
-        f"slipway[frontend,export,train] @ {ROOT.as_uri()}",
+        f"slipway[frontend,export,catboost,lightgbm,torchvision,xgboost,train] @ {ROOT.as_uri()}",
         "numpy>=2,<2.5",
         "torch==2.13.0",
         "pytest",
