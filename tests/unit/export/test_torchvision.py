@@ -123,10 +123,10 @@ def refused_remark(folder: Path, card: ModelCard) -> str:
 
 def test_published_weights_that_cannot_be_fetched_are_told_with_the_other_way(tmp_path: Path, cache: Path) -> None:
     assert not cache.exists()
-    assert refused(tmp_path, imagenet_card(tmp_path)) == (
-        f"{URL} cannot be fetched ([Errno 111] Connection refused); fetch it elsewhere and give the file: "
-        "--weights <file>"
-    )
+    told = refused(tmp_path, imagenet_card(tmp_path))
+    # The reason is the machine's own: a proxy that refuses, or a name that nobody resolves.
+    assert told.startswith(f"{URL} cannot be fetched (")
+    assert told.endswith("); fetch it elsewhere and give the file: --weights <file>")
 
 
 class Bomb:
